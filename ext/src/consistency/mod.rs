@@ -1,0 +1,4 @@
+//! Do two databases agree, in schema and in content?
+use crate::kit::*;
+
+pub const ROOM: Room = Room { name: "consistency", summary: "Do two databases agree, in schema and in content?", functions: &[], tables: &[] };

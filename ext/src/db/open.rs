@@ -1,0 +1,88 @@
+//! Opens a database file the way dbint always does: no surprise for the file, for its other users, or for the host.
+use crate::error::{Error, Kind, Result};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
+use std::{path::Path, time::Duration};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    Read,
+    Write,
+    /// As `Write`, and makes the file where there is none.
+    Create,
+}
+
+/// How long an own connection waits for a lock before it is an error (or a retry).
+pub const BUSY_TIMEOUT: Duration = Duration::from_millis(2_000);
+
+/// Opens `path`; the error names it and says what is wrong with it.
+pub fn open(path: &Path, mode: Mode) -> Result<Connection> {
+    let shown = path.display();
+    let create = mode == Mode::Create;
+    match std::fs::metadata(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && create => {}
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Error::not_found(format!("no file \"{shown}\"")).hint("To make a new database there, pass the option {\"create\":true}"));
+        }
+        Err(e) => return Err(Error::from(e).context(&shown)),
+        Ok(m) if m.is_dir() => return Err(Error::new(Kind::NotADatabase, format!("\"{shown}\" is a directory, not a database"))),
+        Ok(m) if !m.is_file() => return Err(Error::new(Kind::NotADatabase, format!("\"{shown}\" is not a regular file"))),
+        Ok(_) => {}
+    }
+    let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE
+        | match mode {
+            Mode::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
+            Mode::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
+            Mode::Create => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+        };
+    let db = Connection::open_with_flags(path, flags).map_err(|e| Error::from(e).context(&shown))?;
+    settle(&db).map_err(|e| e.context(&shown))?;
+    check(&db).map_err(|e| describe(e, path))?;
+    Ok(db)
+}
+
+/// Settings of every own connection, whatever the host's SQLite was compiled with.
+fn settle(db: &Connection) -> Result<()> {
+    db.busy_timeout(BUSY_TIMEOUT)?;
+    // Others may use the file: never checkpoint it behind their back (SQLite before 3.51.3 can lose pages then).
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    // Functions of ours or of the host must not run because a stranger's schema says so.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    // mmap would be SIGBUS for the host when somebody truncates the file.
+    db.execute_batch("PRAGMA wal_autocheckpoint=0; PRAGMA foreign_keys=OFF; PRAGMA mmap_size=0; PRAGMA recursive_triggers=OFF")?;
+    Ok(())
+}
+
+/// Reads the header: SQLite opens anything, and complains at the first read only.
+fn check(db: &Connection) -> Result<()> {
+    db.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    Ok(())
+}
+
+fn describe(e: Error, path: &Path) -> Error {
+    let shown = path.display();
+    match e.kind {
+        Kind::NotADatabase => Error::new(Kind::NotADatabase, format!("\"{shown}\" is not a SQLite database (or it is encrypted)")),
+        Kind::Corrupt => Error::new(Kind::Corrupt, format!("\"{shown}\" is damaged: {}", e.message)).hint("integrity_report tells where"),
+        _ => e.context(shown),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_files_are_named() {
+        let dir = std::env::temp_dir().join(format!("dbint-open-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let kind = |p: &Path| open(p, Mode::Read).unwrap_err().kind;
+        assert_eq!(kind(&dir.join("none.db")), Kind::NotFound);
+        assert!(!dir.join("none.db").exists());
+        assert_eq!(kind(&dir), Kind::NotADatabase);
+        let text = dir.join("text.db");
+        std::fs::write(&text, "just some words, long enough to be a header, but they are no header at all, really not; more words follow").unwrap();
+        assert_eq!(kind(&text), Kind::NotADatabase);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

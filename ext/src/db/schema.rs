@@ -1,0 +1,257 @@
+//! What a database holds, asked from SQLite itself: tables, their columns, keys and indexes.
+use super::ident::{quote, same};
+use crate::error::{Error, Result, did_you_mean};
+use rusqlite::{Connection, OptionalExtension};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TableKind {
+    Table,
+    View,
+    Virtual,
+    /// Storage of a virtual table (`docs_fts_data`).
+    Shadow,
+}
+
+/// How a column gets its value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Generated {
+    No,
+    Virtual,
+    Stored,
+    /// A hidden column of a virtual table.
+    Hidden,
+}
+
+#[derive(Clone, Debug)]
+pub struct Column {
+    pub name: String,
+    /// As declared; empty where no type was given.
+    pub ty: String,
+    pub not_null: bool,
+    pub default: Option<String>,
+    /// Position in the primary key from 1; 0 where it is no part of it.
+    pub pk: usize,
+    pub generated: Generated,
+}
+
+#[derive(Clone, Debug)]
+pub struct Table {
+    pub schema: String,
+    /// As stored in the schema, whatever the case it was asked with.
+    pub name: String,
+    pub kind: TableKind,
+    pub columns: Vec<Column>,
+    pub without_rowid: bool,
+    pub strict: bool,
+    pub sql: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Index {
+    pub name: String,
+    pub table: String,
+    pub unique: bool,
+    /// `c` CREATE INDEX, `u` UNIQUE constraint, `pk` PRIMARY KEY.
+    pub origin: String,
+    pub partial: bool,
+    /// Key columns in order; `None` is an expression.
+    pub columns: Vec<Option<String>>,
+    /// Collation of each key column.
+    pub collations: Vec<String>,
+    /// `None` for the index of a constraint.
+    pub sql: Option<String>,
+}
+
+impl Table {
+    /// Columns that can be written.
+    pub fn writable(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(|c| c.generated == Generated::No)
+    }
+
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|c| same(&c.name, name))
+    }
+
+    /// Primary key columns in key order.
+    pub fn primary_key(&self) -> Vec<&Column> {
+        let mut key: Vec<&Column> = self.columns.iter().filter(|c| c.pk > 0).collect();
+        key.sort_by_key(|c| c.pk);
+        key
+    }
+
+    /// The column that is another name of the rowid (`id INTEGER PRIMARY KEY`).
+    pub fn rowid_alias<'t>(&'t self, db: &Connection) -> Result<Option<&'t Column>> {
+        let key = self.primary_key();
+        let [only] = key.as_slice() else { return Ok(None) };
+        if self.without_rowid || !same(&only.ty, "INTEGER") {
+            return Ok(None);
+        }
+        // `INTEGER PRIMARY KEY DESC` (by a quirk kept for compatibility) is no alias: it has an index of its own.
+        Ok(if indexes(db, &self.schema, &self.name)?.iter().any(|i| i.origin == "pk") { None } else { Some(only) })
+    }
+
+    /// A name by which the rowid can be reached although columns may hide some of them.
+    pub fn rowid_name(&self) -> Option<&'static str> {
+        if self.without_rowid {
+            return None;
+        }
+        ["rowid", "_rowid_", "oid"].into_iter().find(|n| self.column(n).is_none())
+    }
+}
+
+/// User tables (no views, no `sqlite_…`), by name.
+pub fn tables(db: &Connection, schema: &str) -> Result<Vec<String>> {
+    names(db, schema, "type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")
+}
+
+fn names(db: &Connection, schema: &str, condition: &str) -> Result<Vec<String>> {
+    let mut q = db.prepare(&format!("SELECT name FROM {}.sqlite_schema WHERE {condition} ORDER BY name", quote(schema)))?;
+    Ok(q.query_map([], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// One table, or an error that suggests a near name.
+pub fn table(db: &Connection, schema: &str, name: &str) -> Result<Table> {
+    find_table(db, schema, name)?.ok_or_else(|| {
+        let known = names(db, schema, "type IN ('table', 'view')").unwrap_or_default();
+        Error::not_found(format!("no table \"{name}\".{}", did_you_mean(name, known.iter().map(String::as_str))))
+    })
+}
+
+pub fn find_table(db: &Connection, schema: &str, name: &str) -> Result<Option<Table>> {
+    let found: Option<(String, String, Option<String>)> = db
+        .query_row(
+            &format!("SELECT name, type, sql FROM {}.sqlite_schema WHERE type IN ('table', 'view') AND lower(name) = lower(?)", quote(schema)),
+            [name],
+            |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)),
+        )
+        .optional()?;
+    let Some((name, ty, sql)) = found else { return Ok(None) };
+    let sql = sql.unwrap_or_default();
+    let mut kind = match ty.as_str() {
+        "view" => TableKind::View,
+        _ if is_virtual(&sql) => TableKind::Virtual,
+        _ => TableKind::Table,
+    };
+    let mut strict = false;
+    // PRAGMA table_list is of 3.37, as STRICT is.
+    if let Ok(row) = db.query_row("SELECT type, strict FROM pragma_table_list WHERE schema = ? COLLATE NOCASE AND name = ?", [schema, &name], |r| {
+        Ok((r.get::<_, String>(0)?, r.get::<_, bool>(1)?))
+    }) {
+        strict = row.1;
+        if row.0 == "shadow" {
+            kind = TableKind::Shadow;
+        }
+    } else if kind == TableKind::Table && shadows_a_virtual_table(db, schema, &name)? {
+        kind = TableKind::Shadow;
+    }
+    let columns = columns(db, schema, &name)?;
+    let without_rowid = kind == TableKind::Table && is_without_rowid(db, schema, &name)?;
+    Ok(Some(Table { schema: schema.to_owned(), name, kind, columns, without_rowid, strict, sql }))
+}
+
+fn is_virtual(sql: &str) -> bool {
+    let mut words = sql.split_ascii_whitespace();
+    words.next().is_some_and(|w| same(w, "CREATE")) && words.next().is_some_and(|w| same(w, "VIRTUAL"))
+}
+
+/// For hosts before 3.37: a name that begins as a virtual table's name and an underscore.
+fn shadows_a_virtual_table(db: &Connection, schema: &str, name: &str) -> Result<bool> {
+    let sql = format!(
+        "SELECT EXISTS(SELECT 1 FROM {}.sqlite_schema WHERE type = 'table' AND sql LIKE 'CREATE VIRTUAL%' AND substr(?1, 1, length(name) + 1) = name || '_')",
+        quote(schema)
+    );
+    Ok(db.query_row(&sql, [name], |r| r.get(0))?)
+}
+
+fn columns(db: &Connection, schema: &str, name: &str) -> Result<Vec<Column>> {
+    let mut q = db.prepare("SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1, ?2) ORDER BY cid")?;
+    let rows = q.query_map([name, schema], |r| {
+        Ok(Column {
+            name: r.get(0)?,
+            ty: r.get::<_, Option<String>>(1)?.unwrap_or_default(),
+            not_null: r.get(2)?,
+            default: r.get(3)?,
+            pk: r.get::<_, i64>(4)? as usize,
+            generated: match r.get::<_, i64>(5)? {
+                0 => Generated::No,
+                2 => Generated::Virtual,
+                3 => Generated::Stored,
+                _ => Generated::Hidden,
+            },
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The primary key of a WITHOUT ROWID table is listed as an index, but has no row of its own in the schema.
+fn is_without_rowid(db: &Connection, schema: &str, name: &str) -> Result<bool> {
+    let sql = format!(
+        "SELECT EXISTS(SELECT 1 FROM pragma_index_list(?1, ?2) AS i WHERE i.origin = 'pk' \
+         AND NOT EXISTS(SELECT 1 FROM {}.sqlite_schema AS s WHERE s.type = 'index' AND s.name = i.name))",
+        quote(schema)
+    );
+    Ok(db.query_row(&sql, [name, schema], |r| r.get(0))?)
+}
+
+/// All indexes of a table, those of constraints included.
+pub fn indexes(db: &Connection, schema: &str, table: &str) -> Result<Vec<Index>> {
+    let mut q = db.prepare(&format!(
+        "SELECT i.name, i.\"unique\", i.origin, i.partial, s.sql FROM pragma_index_list(?1, ?2) AS i \
+         LEFT JOIN {}.sqlite_schema AS s ON s.type = 'index' AND s.name = i.name ORDER BY i.seq DESC",
+        quote(schema)
+    ))?;
+    let heads = q.query_map([table, schema], |r| {
+        Ok(Index {
+            name: r.get(0)?,
+            table: table.to_owned(),
+            unique: r.get(1)?,
+            origin: r.get(2)?,
+            partial: r.get(3)?,
+            columns: vec![],
+            collations: vec![],
+            sql: r.get(4)?,
+        })
+    })?;
+    let mut found = heads.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut q = db.prepare("SELECT name, coll FROM pragma_index_xinfo(?1, ?2) WHERE key ORDER BY seqno")?;
+    for index in &mut found {
+        for row in q.query_map([index.name.as_str(), schema], |r| Ok((r.get(0)?, r.get::<_, Option<String>>(1)?)))? {
+            let (name, collation): (Option<String>, _) = row?;
+            index.columns.push(name);
+            index.collations.push(collation.unwrap_or_else(|| "BINARY".into()));
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_keys_and_rowids() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(
+            "CREATE TABLE a(id INTEGER PRIMARY KEY, n TEXT, g AS (n || 'x') VIRTUAL);
+             CREATE TABLE b(rowid TEXT, k TEXT, PRIMARY KEY(k, rowid)) WITHOUT ROWID;
+             CREATE TABLE c(id INTEGER PRIMARY KEY DESC, x);
+             CREATE VIEW v AS SELECT 1;
+             CREATE VIRTUAL TABLE f USING fts5(t);
+             CREATE INDEX a_n ON a(n COLLATE NOCASE, lower(n)) WHERE n > ''",
+        )
+        .unwrap();
+        let get = |n| table(&db, "main", n).unwrap();
+        let a = get("A");
+        assert_eq!((a.name.as_str(), a.kind, a.without_rowid), ("a", TableKind::Table, false));
+        assert_eq!(a.rowid_alias(&db).unwrap().unwrap().name, "id");
+        assert_eq!(a.writable().count(), 2);
+        let b = get("b");
+        assert!(b.without_rowid && b.rowid_name().is_none());
+        assert_eq!(b.primary_key().iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["k", "rowid"]);
+        assert!(get("c").rowid_alias(&db).unwrap().is_none());
+        assert_eq!((get("v").kind, get("f").kind, get("f_data").kind), (TableKind::View, TableKind::Virtual, TableKind::Shadow));
+        let i = &indexes(&db, "main", "a").unwrap()[0];
+        assert_eq!((i.columns.clone(), i.partial, i.collations[0].as_str()), (vec![Some("n".into()), None], true, "NOCASE"));
+        assert_eq!(table(&db, "main", "bb").unwrap_err().to_string(), "no table \"bb\". Did you mean \"b\"? [DBINT_NOT_FOUND]");
+    }
+}

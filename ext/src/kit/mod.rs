@@ -1,0 +1,34 @@
+//! How a Rust function becomes a SQL function or table. All `unsafe` lives here and in `entry`.
+mod call;
+mod function;
+mod guard;
+mod interrupt;
+mod options;
+mod spec;
+mod statement;
+mod table;
+
+pub use call::*;
+pub use guard::*;
+pub use interrupt::*;
+pub use options::*;
+pub use spec::*;
+pub use statement::*;
+
+use rusqlite::Connection;
+
+/// Registers one room's functions and tables.
+pub fn register(db: &Connection, room: &'static Room) -> rusqlite::Result<()> {
+    for f in room.functions {
+        function::register(db, f)?;
+    }
+    for t in room.tables {
+        table::register(db, t)?;
+    }
+    Ok(())
+}
+
+/// Whether this connection already has dbint.
+pub fn is_registered(db: &Connection) -> bool {
+    db.prepare("SELECT dbint_version()").is_ok()
+}

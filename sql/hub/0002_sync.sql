@@ -1,0 +1,1 @@
+-- What syncs keep: conflicts, receipts, positions.

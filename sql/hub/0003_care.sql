@@ -1,0 +1,1 @@
+-- What health, size and maintenance keep.

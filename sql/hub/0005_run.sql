@@ -1,0 +1,1 @@
+-- Integration runs and the monitor.

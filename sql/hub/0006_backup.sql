@@ -1,0 +1,1 @@
+-- The backup catalogue and its policies.

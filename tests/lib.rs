@@ -1,0 +1,50 @@
+//! What the black-box tests share: the built library, scratch folders, connections of both kinds.
+#![allow(unsafe_code)]
+use rusqlite::Connection;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+/// The top folder of the repository.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+/// The loadable library, built now: a test of an old library would prove nothing.
+pub fn library() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let done = Command::new(env!("CARGO")).arg("ext").arg("--quiet").current_dir(root()).status();
+        assert!(done.is_ok_and(|s| s.success()), "`cargo ext` failed");
+        let name = format!("{}dbint{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+        root().join("target/ext/release").join(name)
+    })
+}
+
+/// How dbint gets into a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Linked into this program, as the shell does.
+    Linked,
+    /// The real library, by SQLite's extension loader.
+    Loaded,
+}
+
+impl Way {
+    pub const BOTH: [Way; 2] = [Way::Linked, Way::Loaded];
+
+    /// Puts dbint into `db`.
+    pub fn register(self, db: &Connection) -> rusqlite::Result<()> {
+        match self {
+            Way::Linked => dbint::register(db),
+            // SAFETY: the library under test.
+            Way::Loaded => unsafe {
+                db.load_extension_enable()?;
+                db.load_extension(library(), None::<&str>)?;
+                db.load_extension_disable()
+            },
+        }
+    }
+}
