@@ -16,6 +16,19 @@ pub const BUSY_TIMEOUT: Duration = Duration::from_millis(2_000);
 
 /// Opens `path`; the error names it and says what is wrong with it.
 pub fn open(path: &Path, mode: Mode) -> Result<Connection> {
+    let db = connect(path, mode)?;
+    check(&db).map_err(|e| describe(e, path))?;
+    Ok(db)
+}
+
+/// Opens a file that may be damaged, for reading: nothing is read yet, and schema rows that do not parse are passed over.
+pub fn open_damaged(path: &Path) -> Result<Connection> {
+    let db = connect(path, Mode::Read)?;
+    db.execute_batch("PRAGMA writable_schema=ON")?;
+    Ok(db)
+}
+
+fn connect(path: &Path, mode: Mode) -> Result<Connection> {
     let shown = path.display();
     let create = mode == Mode::Create;
     match std::fs::metadata(path) {
@@ -37,7 +50,6 @@ pub fn open(path: &Path, mode: Mode) -> Result<Connection> {
         };
     let db = Connection::open_with_flags(path, flags).map_err(|e| Error::from(e).context(&shown))?;
     settle(&db).map_err(|e| e.context(&shown))?;
-    check(&db).map_err(|e| describe(e, path))?;
     Ok(db)
 }
 
