@@ -1,5 +1,8 @@
 //! What the black-box tests share: the built library, scratch folders, connections of both kinds.
 #![allow(unsafe_code)]
+mod driver;
+
+pub use driver::Driver;
 use rusqlite::Connection;
 use std::{
     path::{Path, PathBuf},
@@ -21,6 +24,18 @@ pub fn library() -> &'static Path {
         let name = format!("{}dbint{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
         root().join("target/ext/release").join(name)
     })
+}
+
+/// Whether only the quick part was asked for: `tests/run --quick`, which says what that leaves out.
+pub fn quick() -> bool {
+    std::env::var_os("DBINT_QUICK").is_some()
+}
+
+/// A client installed by `tests/setup`, by its path below target/clients.
+pub fn client(path: &str) -> PathBuf {
+    let client = root().join("target/clients").join(path);
+    assert!(client.exists(), "{} is missing: run tests/setup", client.display());
+    client
 }
 
 /// How dbint gets into a connection.
