@@ -34,7 +34,7 @@ mod size;
 mod sync;
 
 pub use catalog::ROOMS;
-pub use error::{Error, Kind, Result};
+pub use error::{Error, Kind, Result, did_you_mean};
 
 /// Registers every SQL function and table on one connection. Writes nothing to any database.
 pub fn register(db: &rusqlite::Connection) -> rusqlite::Result<()> {

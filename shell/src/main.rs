@@ -1,11 +1,22 @@
-//! The dbint shell.
-fn main() -> rusqlite::Result<()> {
+//! The dbint shell: a terminal for what SQL can do. It holds no database logic of its own.
+mod cli;
+mod complete;
+mod demo;
+mod dot;
+mod error;
+mod helper;
+mod lexer;
+mod open;
+mod out;
+mod render;
+mod repl;
+mod run;
+mod session;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
     dbint::kit::silence_caught_panics();
-    let db = rusqlite::Connection::open_in_memory()?;
-    dbint::register(&db)?;
-    let mut q = db.prepare("SELECT signature || ' -- ' || summary FROM dbint_functions")?;
-    for line in q.query_map([], |r| r.get::<_, String>(0))? {
-        println!("{}", line?);
-    }
-    Ok(())
+    cli::Cli::parse().run()
 }

@@ -1,0 +1,111 @@
+//! `.help`: the dot commands, and everything dbint adds to SQL, from its own catalogue.
+use super::{COMMANDS, Command};
+use crate::{
+    error::{Error, Result},
+    session::{Flow, Session},
+};
+use std::io::Write;
+
+struct Entry {
+    name: String,
+    kind: String,
+    room: String,
+    signature: String,
+    returns: String,
+    summary: String,
+    options: String,
+    example: String,
+}
+
+pub fn help(session: &mut Session, args: &[&str]) -> Result<Flow> {
+    let all = catalogue(session)?;
+    let Some(topic) = args.first().map(|t| t.trim_end_matches(['(', ')', ';'])) else { return overview(session, &all) };
+    if let Some(c) = (topic.starts_with('.') || all.iter().all(|e| e.name != topic && e.room != topic)).then(|| super::find(topic)).flatten() {
+        writeln!(session.out, ".{} {}\n  {}", c.name, c.args, c.summary)?;
+    } else if let Some(e) = all.iter().find(|e| e.name.eq_ignore_ascii_case(topic)) {
+        entry(session, e)?;
+    } else {
+        let word = topic.to_lowercase();
+        let mut found: Vec<&Entry> = all.iter().filter(|e| e.room == word).collect();
+        if found.is_empty() {
+            found = all.iter().filter(|e| e.name.contains(&word) || e.summary.to_lowercase().contains(&word)).collect();
+        }
+        if found.is_empty() {
+            let names = all.iter().map(|e| e.name.as_str()).chain(COMMANDS.iter().map(|c| c.name));
+            return Err(Error::usage(format!("no help on \"{topic}\".{}", dbint::did_you_mean(topic, names))));
+        }
+        let lines = found.iter().map(|e| (e.signature.clone(), e.summary.clone())).collect();
+        two_columns(session, lines)?;
+    }
+    Ok(Flow::Go)
+}
+
+fn overview(session: &mut Session, all: &[Entry]) -> Result<Flow> {
+    writeln!(session.out, "Statements end with a semicolon. Tab completes, Ctrl-R searches history, Ctrl-C cancels, Ctrl-D leaves.\n")?;
+    let shown = |c: &Command| (format!(".{} {}", c.name, c.args).trim_end().to_owned(), c.summary.to_owned());
+    two_columns(session, COMMANDS.iter().map(shown).collect())?;
+    writeln!(session.out, "\nIn SQL dbint adds (.help NAME tells more):\n")?;
+    let mut rooms: Vec<&str> = vec![];
+    for e in all {
+        if !rooms.contains(&e.room.as_str()) {
+            rooms.push(&e.room);
+        }
+    }
+    let names = |room: &str| all.iter().filter(|e| e.room == room).map(|e| e.name.as_str()).collect::<Vec<_>>().join("  ");
+    two_columns(session, rooms.iter().map(|r| ((*r).to_owned(), names(r))).collect())?;
+    let first = [("See your fleet", "SELECT * FROM discover_databases('.');"), ("Bring a table over", "SELECT sync_table('TABLE', 'OTHER.db');")];
+    writeln!(session.out, "\nTo start:\n")?;
+    let known = |sql: &str| all.iter().any(|e| sql.contains(&format!("{}(", e.name)));
+    two_columns(session, first.iter().filter(|(_, s)| known(s)).map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect())?;
+    Ok(Flow::Go)
+}
+
+fn entry(session: &mut Session, e: &Entry) -> Result<()> {
+    writeln!(session.out, "{}\n  {}", e.signature, e.summary)?;
+    let label = if e.kind == "table" { "Columns" } else { "Returns" };
+    two_columns(session, vec![(format!("  {label}"), e.returns.clone())])?;
+    if !e.options.is_empty() {
+        writeln!(session.out, "  Options, as JSON:")?;
+        let lines = e.options.lines().filter_map(|l| l.split_once(": ")).map(|(k, s)| (format!("    {k}"), s.to_owned())).collect();
+        two_columns(session, lines)?;
+    }
+    writeln!(session.out, "  Example: {}", e.example)?;
+    Ok(())
+}
+
+/// Names on the left, words on the right, wrapped where the terminal ends.
+fn two_columns(session: &mut Session, lines: Vec<(String, String)>) -> Result<()> {
+    let space = session.fitted().width.unwrap_or(100).min(120);
+    let left = lines.iter().map(|(l, _)| l.chars().count()).filter(|n| *n <= space / 3).max().unwrap_or(0) + 2;
+    for (name, words) in lines {
+        let right = space.saturating_sub(left).max(space / 2).max(10);
+        let mut first = true;
+        if name.chars().count() + 2 > left {
+            writeln!(session.out, "{name}")?;
+            first = false;
+        }
+        for line in crate::render::wrap(&words, right) {
+            writeln!(session.out, "{:left$}{line}", if first { name.as_str() } else { "" })?;
+            first = false;
+        }
+    }
+    Ok(())
+}
+
+fn catalogue(session: &Session) -> Result<Vec<Entry>> {
+    let opened = session.opened.borrow();
+    let mut q = opened.db.prepare("SELECT name, kind, room, signature, returns, summary, options, example FROM dbint_functions")?;
+    let read = |r: &rusqlite::Row<'_>| {
+        Ok(Entry {
+            name: r.get(0)?,
+            kind: r.get(1)?,
+            room: r.get(2)?,
+            signature: r.get(3)?,
+            returns: r.get(4)?,
+            summary: r.get(5)?,
+            options: r.get(6)?,
+            example: r.get(7)?,
+        })
+    };
+    Ok(q.query_map([], read)?.collect::<rusqlite::Result<_>>()?)
+}

@@ -1,0 +1,153 @@
+//! Dot commands: what the shell itself does, by the names users of `sqlite3` have in their fingers.
+mod files;
+mod help;
+mod look;
+mod switches;
+
+pub use files::read_file;
+
+use crate::{
+    error::{Error, Result},
+    session::{Flow, Session},
+};
+
+pub struct Command {
+    pub name: &'static str,
+    pub args: &'static str,
+    pub summary: &'static str,
+    pub completes: Completes,
+    run: fn(&mut Session, &[&str]) -> Result<Flow>,
+}
+
+/// What its arguments are.
+#[derive(Clone, Copy)]
+pub enum Completes {
+    Nothing,
+    Files,
+    Tables,
+    Databases,
+    Help,
+    Words(&'static [&'static str]),
+}
+
+const fn command(
+    name: &'static str,
+    args: &'static str,
+    summary: &'static str,
+    completes: Completes,
+    run: fn(&mut Session, &[&str]) -> Result<Flow>,
+) -> Command {
+    Command { name, args, summary, completes, run }
+}
+
+const SWITCH: Completes = Completes::Words(&["on", "off"]);
+const MODES: Completes = Completes::Words(&["box", "table", "column", "markdown", "json", "csv", "tabs", "line", "list", "quote", "insert"]);
+
+/// In the order of `.help`; an abbreviation means the first that fits.
+pub const COMMANDS: &[Command] = &[
+    command("help", "[NAME]", "This list; or help on a command, a function, a table or a room", Completes::Help, help::help),
+    command("open", "[FILE]", "Close this database and open FILE, or one in memory", Completes::Files, files::open),
+    command("tables", "[PATTERN]", "Names of tables and views", Completes::Tables, look::tables),
+    command("schema", "[PATTERN]", "CREATE statements", Completes::Tables, look::schema),
+    command("indexes", "[TABLE]", "Names of indexes", Completes::Tables, look::indexes),
+    command("databases", "", "Attached databases and their files", Completes::Nothing, look::databases),
+    command("mode", "[MODE [TABLE]]", "Output as box, table, column, markdown, json, csv, tabs, line, list, quote, insert", MODES, switches::mode),
+    command("headers", "[on|off|auto]", "Column names above the rows", Completes::Words(&["on", "off", "auto"]), switches::headers),
+    command("nullvalue", "[TEXT]", "What stands for NULL", Completes::Nothing, switches::nullvalue),
+    command("separator", "TEXT", "What stands between two values in list mode", Completes::Nothing, switches::separator),
+    command("width", "[N]", "Fit tables into N columns; 0 for as wide as they are; without N as the terminal is", Completes::Nothing, switches::width),
+    command("timer", "[on|off]", "Time of each statement", SWITCH, switches::timer),
+    command("echo", "[on|off]", "Show each statement before it runs", SWITCH, switches::echo),
+    command("bail", "[on|off]", "Stop at the first error", SWITCH, switches::bail),
+    command(
+        "param",
+        "[set NAME VALUE | unset NAME | clear | list]",
+        "Values for :name, @name, $name and ?1",
+        Completes::Words(&["set", "unset", "clear", "list"]),
+        switches::param,
+    ),
+    command("read", "FILE", "Run the statements in FILE", Completes::Files, files::read),
+    command("load", "FILE [ENTRY]", "Load an extension library", Completes::Files, files::load),
+    command("output", "[FILE]", "Send output to FILE; without FILE back to the screen", Completes::Files, files::output),
+    command("once", "FILE", "Send the next statement's output to FILE", Completes::Files, files::once),
+    command("cd", "DIR", "Change the working directory", Completes::Files, files::cd),
+    command("print", "TEXT…", "Print TEXT", Completes::Nothing, switches::print),
+    command("show", "", "Current settings", Completes::Nothing, switches::show),
+    command("quit", "", "Leave; so does Ctrl-D", Completes::Nothing, |_, _| Ok(Flow::Leave(0))),
+    command("exit", "[CODE]", "Leave with an exit code", Completes::Nothing, switches::exit),
+];
+
+/// By its name with or without the dot, or by the start of it.
+pub fn find(name: &str) -> Option<&'static Command> {
+    let name = name.trim_start_matches('.').to_ascii_lowercase();
+    let name = if name == "indices" { "indexes".to_owned() } else { name };
+    let exact = COMMANDS.iter().find(|c| c.name == name);
+    exact.or_else(|| COMMANDS.iter().find(|c| !name.is_empty() && c.name.starts_with(&name)))
+}
+
+/// Runs one line that starts with a dot.
+pub fn run(session: &mut Session, line: &str) -> Result<Flow> {
+    let words = split(line.trim_end_matches(';').trim_end())?;
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let Some((name, args)) = words.split_first() else { return Ok(Flow::Go) };
+    let Some(c) = find(name) else {
+        let near = dbint::did_you_mean(name, COMMANDS.iter().map(|c| c.name)).replace(" \"", " \".");
+        return Err(Error::usage(format!("no command \"{name}\".{near} .help lists them")));
+    };
+    (c.run)(session, args).map_err(|e| match e {
+        Error::Usage(text) if text.is_empty() => Error::usage(format!("usage: .{} {}", c.name, c.args)),
+        other => other,
+    })
+}
+
+/// What a command says when its arguments do not fit: its usage line.
+fn usage() -> Error {
+    Error::usage("")
+}
+
+/// Words as in a Unix shell: '…' as it stands, "…" with \n, \t, \" and \\.
+fn split(line: &str) -> Result<Vec<String>> {
+    let (mut words, mut word, mut open) = (vec![], None::<String>, None);
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match (open, c) {
+            (None, '\'' | '"') => {
+                open = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, c) if c.is_whitespace() => words.extend(word.take()),
+            (Some(q), c) if c == q => open = None,
+            (Some('"'), '\\') => word.get_or_insert_default().push(match chars.next() {
+                Some('n') => '\n',
+                Some('t') => '\t',
+                Some(other) => other,
+                None => '\\',
+            }),
+            (_, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    if let Some(q) = open {
+        return Err(Error::usage(format!("a {q} is not closed")));
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_and_quotes() {
+        assert_eq!(split(".read 'a b.sql' \"c\\td\" ''").unwrap(), [".read", "a b.sql", "c\td", ""]);
+        assert!(split(".read 'a").is_err());
+    }
+
+    #[test]
+    fn fingers_find_their_commands() {
+        for (typed, meant) in [(".q", "quit"), (".tab", "tables"), (".sch", "schema"), (".h", "help"), (".indices", "indexes"), (".ex", "exit")] {
+            assert_eq!(find(typed).map(|c| c.name), Some(meant), "{typed}");
+        }
+        assert!(find(".nothing").is_none() && find(".").is_none());
+    }
+}

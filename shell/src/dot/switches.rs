@@ -1,0 +1,156 @@
+//! How the shell behaves: output mode, headers, timer, parameters.
+use super::usage;
+use crate::{
+    error::{Error, Result},
+    render::{Mode, literal},
+    session::{Flow, Session},
+};
+use clap::ValueEnum;
+use rusqlite::types::{Value, ValueRef};
+use std::io::Write;
+
+fn word(mode: Mode) -> String {
+    mode.to_possible_value().map_or(String::new(), |v| v.get_name().to_owned())
+}
+
+fn say(session: &mut Session, text: impl std::fmt::Display) -> Result<Flow> {
+    writeln!(session.out, "{text}")?;
+    session.out.flush()?;
+    Ok(Flow::Go)
+}
+
+pub fn mode(session: &mut Session, args: &[&str]) -> Result<Flow> {
+    let Some(given) = args.first() else {
+        let mode = word(session.format.mode);
+        return say(session, mode);
+    };
+    let given = if *given == "columns" { "column" } else { given };
+    session.format.mode = Mode::from_str(given, true).map_err(|_| {
+        let all: Vec<String> = Mode::value_variants().iter().map(|m| word(*m)).collect();
+        Error::usage(format!("no mode \"{given}\".{} Modes: {}", dbint::did_you_mean(given, all.iter().map(String::as_str)), all.join(", ")))
+    })?;
+    if let Some(table) = args.get(1) {
+        session.format.insert = (*table).to_owned();
+    }
+    Ok(Flow::Go)
+}
+
+fn switch(word: &str) -> Result<bool> {
+    match word.to_ascii_lowercase().as_str() {
+        "on" | "1" | "yes" | "true" => Ok(true),
+        "off" | "0" | "no" | "false" => Ok(false),
+        _ => Err(usage()),
+    }
+}
+
+/// Sets a switch; without an argument turns it over and tells.
+fn flip(session: &mut Session, args: &[&str], name: &str, at: fn(&mut Session) -> &mut bool) -> Result<Flow> {
+    match args {
+        [] => {
+            let now = !*at(session);
+            *at(session) = now;
+            say(session, format!("{name} {}", if now { "on" } else { "off" }))
+        }
+        [word] => {
+            *at(session) = switch(word)?;
+            Ok(Flow::Go)
+        }
+        _ => Err(usage()),
+    }
+}
+
+pub fn timer(session: &mut Session, args: &[&str]) -> Result<Flow> {
+    flip(session, args, "timer", |s| &mut s.timer)
+}
+
+pub fn echo(session: &mut Session, args: &[&str]) -> Result<Flow> {
+    flip(session, args, "echo", |s| &mut s.echo)
+}
+
+pub fn bail(session: &mut Session, args: &[&str]) -> Result<Flow> {
+    flip(session, args, "bail", |s| &mut s.bail)
+}
+
+pub fn headers(session: &mut Session, args: &[&str]) -> Result<Flow> {
+    session.format.headers = match args {
+        ["auto"] => None,
+        [word] => Some(switch(word)?),
+        _ => return Err(usage()),
+    };
+    Ok(Flow::Go)
+}
+
+pub fn nullvalue(session: &mut Session, args: &[&str]) -> Result<Flow> {
+    session.format.null = args.first().map(|s| (*s).to_owned());
+    Ok(Flow::Go)
+}
+
+pub fn separator(session: &mut Session, args: &[&str]) -> Result<Flow> {
+    session.format.separator = (*args.first().ok_or_else(usage)?).to_owned();
+    Ok(Flow::Go)
+}
+
+pub fn width(session: &mut Session, args: &[&str]) -> Result<Flow> {
+    session.format.width = match args.first() {
+        None => None,
+        Some(n) => match n.parse().map_err(|_| usage())? {
+            0 => Some(usize::from(u16::MAX)),
+            n => Some(n),
+        },
+    };
+    Ok(Flow::Go)
+}
+
+pub fn print(session: &mut Session, args: &[&str]) -> Result<Flow> {
+    say(session, args.join(" "))
+}
+
+pub fn exit(_: &mut Session, args: &[&str]) -> Result<Flow> {
+    args.first().map_or(Ok(0), |c| c.parse().map_err(|_| usage())).map(Flow::Leave)
+}
+
+pub fn show(session: &mut Session, _: &[&str]) -> Result<Flow> {
+    let onoff = |b: bool| if b { "on" } else { "off" };
+    let file = session.opened.borrow().path.as_ref().map_or("(in memory)".to_owned(), |p| p.display().to_string());
+    let headers = session.format.headers.map_or("auto", onoff);
+    let null = session.format.null.clone().unwrap_or_else(|| "(as usual for the mode)".to_owned());
+    let lines = [
+        ("database", file),
+        ("mode", word(session.format.mode)),
+        ("headers", headers.to_owned()),
+        ("nullvalue", null),
+        ("separator", session.format.separator.clone()),
+        ("timer", onoff(session.timer).to_owned()),
+        ("echo", onoff(session.echo).to_owned()),
+        ("bail", onoff(session.bail).to_owned()),
+    ];
+    for (k, v) in lines {
+        writeln!(session.out, "{k:>10}: {v}")?;
+    }
+    session.out.flush()?;
+    Ok(Flow::Go)
+}
+
+/// The value is an expression of SQL; what is none is text.
+pub fn param(session: &mut Session, args: &[&str]) -> Result<Flow> {
+    match args {
+        [] | ["list"] => {
+            let lines: Vec<String> = session.params.iter().map(|(k, v)| format!("{k} = {}", literal(ValueRef::from(v)))).collect();
+            lines.iter().try_for_each(|l| writeln!(session.out, "{l}"))?;
+            session.out.flush()?;
+        }
+        ["set", name, words @ ..] if !words.is_empty() => {
+            let name = if name.starts_with([':', '@', '$', '?']) { (*name).to_owned() } else { format!(":{name}") };
+            let text = words.join(" ");
+            let opened = session.opened.borrow();
+            let value = opened.db.query_row(&format!("SELECT {text}"), [], |r| r.get(0)).unwrap_or(Value::Text(text));
+            session.params.insert(name, value);
+        }
+        ["unset", name] => {
+            session.params.remove(*name).or_else(|| session.params.remove(&format!(":{name}")));
+        }
+        ["clear"] => session.params.clear(),
+        _ => return Err(usage()),
+    }
+    Ok(Flow::Go)
+}

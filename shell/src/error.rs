@@ -1,0 +1,87 @@
+//! What the shell says when something fails: one line, with the nearest name where one was mistyped.
+use rusqlite::Connection;
+use std::{fmt, io};
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+#[derive(Debug)]
+pub enum Error {
+    Sql(rusqlite::Error),
+    Io(io::Error),
+    /// A wrong argument of a dot command or of the program.
+    Usage(String),
+}
+
+impl Error {
+    pub fn usage(text: impl Into<String>) -> Self {
+        Error::Usage(text.into())
+    }
+
+    /// The reader of our output is gone: nobody is left to tell.
+    pub fn is_closed_pipe(&self) -> bool {
+        matches!(self, Error::Io(e) if e.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    pub fn is_interrupt(&self) -> bool {
+        match self {
+            Error::Sql(e) => e.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted) || e.to_string().contains("[DBINT_INTERRUPTED]"),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Sql(rusqlite::Error::SqlInputError { msg, .. }) => f.write_str(msg),
+            Error::Sql(rusqlite::Error::SqliteFailure(_, Some(msg))) => f.write_str(msg),
+            Error::Sql(e) => e.fmt(f),
+            Error::Io(e) => e.fmt(f),
+            Error::Usage(text) => f.write_str(text),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(e: rusqlite::Error) -> Self {
+        Error::Sql(e)
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(e: io::Error) -> Self {
+        Error::Io(e)
+    }
+}
+
+/// The message in one line, and the nearest known name where one is unknown.
+pub fn explain(db: &Connection, e: &Error) -> String {
+    let text = e.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    if e.is_interrupt() && !text.contains("DBINT_") {
+        return "interrupted".to_owned();
+    }
+    if !matches!(e, Error::Sql(_)) || text.contains("[DBINT_") {
+        return text;
+    }
+    let near = suggestion(db, &text).unwrap_or_default();
+    let end = if near.is_empty() { "" } else { "." };
+    format!("{text}{end}{near}")
+}
+
+fn suggestion(db: &Connection, text: &str) -> Option<String> {
+    use crate::complete::names;
+    let after = |mark: &str| text.split_once(mark).map(|(_, t)| t.split(" in \"").next().unwrap_or(t).trim());
+    let last = |name: &str| name.rsplit('.').next().unwrap_or(name).to_owned();
+    let (given, known) = if let Some(t) = after("no such table: ").or_else(|| after("no such view: ")) {
+        (last(t), names::tables(db))
+    } else if let Some(t) = after("no such column: ").or_else(|| after("has no column named ")) {
+        (last(t), names::all_columns(db))
+    } else if let Some(t) = after("no such function: ") {
+        (t.to_owned(), names::functions(db))
+    } else if let Some(t) = after("near \"").and_then(|t| t.split_once('"')) {
+        (t.0.to_owned(), names::KEYWORDS.iter().map(|k| (*k).to_owned()).collect())
+    } else {
+        return None;
+    };
+    Some(dbint::did_you_mean(&given, known.iter().map(String::as_str))).filter(|s| !s.is_empty() && !known.contains(&given))
+}

@@ -1,0 +1,169 @@
+//! Running what was typed, piped or read: statements and dot commands, timed, and stopped by Ctrl-C.
+use crate::{
+    dot,
+    error::{Error, Result},
+    lexer::{self, Kind, Splitter},
+    render::Printer,
+    session::{Flow, Session},
+};
+use rusqlite::{InterruptHandle, Statement, types::ValueRef};
+use std::{
+    io::{BufRead, Write},
+    process::exit,
+    sync::{
+        Mutex, Once,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+static RUNNING: AtomicBool = AtomicBool::new(false);
+static HANDLE: Mutex<Option<InterruptHandle>> = Mutex::new(None);
+
+/// The exit code of a program ended by Ctrl-C.
+pub const INTERRUPTED: u8 = 130;
+
+/// From now on Ctrl-C cancels the running statement of this connection; with none running it ends the program.
+pub fn interrupts(handle: InterruptHandle) {
+    static ONCE: Once = Once::new();
+    if let Ok(mut h) = HANDLE.lock() {
+        *h = Some(handle);
+    }
+    ONCE.call_once(|| {
+        // Without a handler Ctrl-C ends the shell, as it would any program.
+        let _ = ctrlc::set_handler(|| match HANDLE.lock() {
+            Ok(h) if RUNNING.load(Ordering::SeqCst) => h.iter().for_each(InterruptHandle::interrupt),
+            _ => exit(INTERRUPTED.into()),
+        });
+    });
+}
+
+/// Runs text that is complete: dot commands by line, the rest as SQL.
+pub fn text(session: &mut Session, text: &str) -> Result<Flow> {
+    script(session, &mut text.as_bytes())
+}
+
+/// Reads to the end. With `.bail on` the first error stops; otherwise errors are told, and the flow says so.
+pub fn script(session: &mut Session, input: &mut dyn BufRead) -> Result<Flow> {
+    let mut splitter = Splitter::default();
+    let mut failed = false;
+    let mut bytes = vec![];
+    let mut number = 0usize;
+    loop {
+        bytes.clear();
+        if input.read_until(b'\n', &mut bytes)? == 0 {
+            break;
+        }
+        number += 1;
+        let line = String::from_utf8_lossy(&bytes);
+        let line = if number == 1 { line.trim_start_matches('\u{feff}') } else { &line };
+        let done = if splitter.is_empty() && line.trim_start().starts_with('.') {
+            echo(session, line.trim_end()).and_then(|()| dot::run(session, line.trim())).map_or_else(|e| settle(session, e, &mut failed), Ok)?
+        } else {
+            let shebang = number == 1 && line.starts_with("#!");
+            for statement in splitter.push(if shebang { "" } else { line }) {
+                sql(session, &statement).or_else(|e| settle(session, e, &mut failed).map(|_| ()))?;
+            }
+            Flow::Go
+        };
+        if let Flow::Leave(code) = done {
+            return Ok(Flow::Leave(code));
+        }
+    }
+    if let Some(rest) = splitter.rest() {
+        sql(session, &rest)?;
+    }
+    Ok(if failed { Flow::Failed } else { Flow::Go })
+}
+
+/// An error that need not stop is told and remembered.
+fn settle(session: &mut Session, e: Error, failed: &mut bool) -> Result<Flow> {
+    if session.bail || e.is_closed_pipe() || e.is_interrupt() {
+        return Err(e);
+    }
+    session.complain(&e);
+    *failed = true;
+    Ok(Flow::Go)
+}
+
+fn echo(session: &mut Session, text: &str) -> Result<()> {
+    if session.echo {
+        writeln!(session.out, "{text}")?;
+    }
+    Ok(())
+}
+
+/// Runs one statement and prints its rows.
+pub fn sql(session: &mut Session, sql: &str) -> Result<()> {
+    if lexer::tokens(sql).all(|t| matches!(t.kind, Kind::Space | Kind::Comment | Kind::Semicolon)) {
+        return Ok(());
+    }
+    echo(session, sql)?;
+    let opened = session.opened.clone();
+    let opened = opened.borrow();
+    let running = Running::start();
+    let began = Instant::now();
+    session.out.expect();
+    let done = opened.db.prepare(sql).map_err(Error::from).and_then(|stmt| statement(session, stmt));
+    session.out.quiet();
+    drop(running);
+    if session.out.once {
+        session.out.to_stdout()?;
+    }
+    done?;
+    session.out.flush()?;
+    if session.timer {
+        eprintln!("Time: {:.3} s", began.elapsed().as_secs_f64());
+    }
+    Ok(())
+}
+
+fn statement(session: &mut Session, mut stmt: Statement<'_>) -> Result<()> {
+    for i in 1..=stmt.parameter_count() {
+        let name = stmt.parameter_name(i).map_or_else(|| format!("?{i}"), str::to_owned);
+        if let Some(v) = session.params.get(&name) {
+            stmt.raw_bind_parameter(i, v)?;
+        }
+    }
+    let columns: Vec<String> = stmt.column_names().iter().map(|c| (*c).to_owned()).collect();
+    let n = columns.len();
+    let mut rows = stmt.raw_query();
+    if n == 0 {
+        while rows.next()?.is_some() {}
+        return Ok(());
+    }
+    let format = session.fitted();
+    // The first row is asked for before anything is written: a statement that fails leaves no header behind.
+    let mut row = rows.next()?;
+    let mut printer = Printer::new(&mut session.out, &format, columns);
+    let mut failed = None;
+    let mut values: Vec<ValueRef<'_>>;
+    while let Some(r) = row {
+        values = (0..n).map(|i| r.get_ref(i)).collect::<rusqlite::Result<_>>()?;
+        printer.row(&values)?;
+        row = match rows.next() {
+            Ok(r) => r,
+            Err(e) => {
+                failed = Some(Error::from(e));
+                None
+            }
+        };
+    }
+    printer.finish()?;
+    failed.map_or(Ok(()), Err)
+}
+
+struct Running;
+
+impl Running {
+    fn start() -> Self {
+        RUNNING.store(true, Ordering::SeqCst);
+        Running
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        RUNNING.store(false, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,1 @@
+SELECT dbint_init();
