@@ -1,4 +1,5 @@
 //! The one list of everything visible from SQL.
-use crate::{about, backup, consistency, health, hub, kit::Room, quality, run, size, sync};
+use crate::{about, backup, consistency, health, hub, integrity, kit::Room, quality, run, size, sync};
 
-pub const ROOMS: &[&Room] = &[&about::ROOM, &hub::ROOM, &health::ROOM, &size::ROOM, &sync::ROOM, &consistency::ROOM, &quality::ROOM, &backup::ROOM, &run::ROOM];
+pub const ROOMS: &[&Room] =
+    &[&about::ROOM, &hub::ROOM, &health::ROOM, &integrity::ROOM, &size::ROOM, &sync::ROOM, &consistency::ROOM, &quality::ROOM, &backup::ROOM, &run::ROOM];

@@ -27,6 +27,7 @@ mod entry;
 mod error;
 mod health;
 mod hub;
+mod integrity;
 pub mod kit;
 mod quality;
 mod run;

@@ -1,0 +1,108 @@
+//! What is wrong in this database, row by row, and which statement mends it.
+mod checks;
+mod finding;
+mod profile;
+mod report;
+mod subject;
+
+use crate::{kit::*, options};
+use finding::Finding;
+use report::Report;
+use rusqlite::types::Value;
+
+options! {
+    pub struct ReportOptions {
+        /// quick (no table is read row by row) or full (default).
+        level: String,
+        /// Findings shown of each check; the rest is counted. Default 20.
+        limit: u32,
+        /// Only these checks: names or ids, separated by commas; GLOB patterns are fine.
+        checks: String,
+        /// Only what was found, without the checks that passed.
+        findings: bool,
+    }
+}
+
+pub const ROOM: Room = Room {
+    name: "integrity",
+    summary: "What is wrong in this database, row by row, and which statement mends it.",
+    functions: &[],
+    tables: &[
+        Table {
+            name: "integrity_report",
+            args: &[database(), options(ReportOptions::KEYS)],
+            columns: &[
+                col("db_name", "TEXT"),
+                col("check_id", "TEXT"),
+                col("check_name", "TEXT"),
+                col("severity", "TEXT"),
+                col("passed", "INTEGER"),
+                col("table_name", "TEXT"),
+                col("key", "TEXT"),
+                col("detail", "TEXT"),
+                col("remedy", "TEXT"),
+                col("duration_ms", "REAL"),
+            ],
+            access: Access::Outside,
+            summary: "Examines a database: a row for each check that passed, a row for each finding of one that did not.",
+            example: "SELECT check_name, severity, passed FROM integrity_report('analytics') WHERE check_name IN ('integrity_check', 'foreign_key_orphans');",
+            rows: integrity_report,
+        },
+        Table {
+            name: "integrity_checks",
+            args: &[],
+            columns: &[col("check_id", "TEXT"), col("check_name", "TEXT"), col("severity", "TEXT"), col("reads", "TEXT"), col("summary", "TEXT")],
+            access: Access::Pure,
+            summary: "Lists the checks of integrity_report: what each looks for, how grave it is, and what it reads.",
+            example: "SELECT severity, count(*) FROM integrity_checks GROUP BY severity;",
+            rows: integrity_checks,
+        },
+    ],
+};
+
+fn text(s: &str) -> Value {
+    Value::Text(s.to_owned())
+}
+
+fn opt_value(s: &Option<String>) -> Value {
+    s.as_deref().map_or(Value::Null, text)
+}
+
+fn integrity_report(call: &Call<'_>) -> crate::Result<Rows> {
+    let o: ReportOptions = call.options()?;
+    let findings_only = o.findings.unwrap_or(false);
+    let report = Report::of(call.db, call.opt_text("db"), &o)?;
+    let mut all = vec![];
+    for r in &report.results {
+        let row = |passed: Value, f: Option<&Finding>, detail: Value| {
+            vec![
+                text(&report.name),
+                text(r.check.id),
+                text(r.check.name),
+                text(r.check.severity.word()),
+                passed,
+                f.map_or(Value::Null, |f| opt_value(&f.table)),
+                f.map_or(Value::Null, |f| opt_value(&f.key)),
+                detail,
+                f.map_or(Value::Null, |f| opt_value(&f.remedy)),
+                Value::Real(r.ms),
+            ]
+        };
+        for f in &r.findings.list {
+            all.push(row(Value::Integer(0), Some(f), text(&f.detail)));
+        }
+        if let Some(more) = r.findings.more() {
+            all.push(row(Value::Integer(0), None, text(&format!("{more} more"))));
+        }
+        if let Some(why) = &r.unknown {
+            all.push(row(Value::Null, None, text(&format!("could not be checked: {why}"))));
+        } else if r.findings.total == 0 && !findings_only {
+            all.push(row(Value::Integer(1), None, text("ok")));
+        }
+    }
+    rows(all)
+}
+
+fn integrity_checks(_: &Call<'_>) -> crate::Result<Rows> {
+    rows(checks::all().map(|c| [c.id, c.name, c.severity.word(), c.reads.word(), c.summary].map(text).to_vec()).collect())
+}
