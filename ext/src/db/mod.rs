@@ -4,5 +4,6 @@ pub mod foreign_keys;
 pub mod ident;
 pub mod lex;
 pub mod open;
+pub mod pages;
 pub mod schema;
 pub mod time;

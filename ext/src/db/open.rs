@@ -16,19 +16,24 @@ pub const BUSY_TIMEOUT: Duration = Duration::from_millis(2_000);
 
 /// Opens `path`; the error names it and says what is wrong with it.
 pub fn open(path: &Path, mode: Mode) -> Result<Connection> {
-    let db = connect(path, mode)?;
+    open_within(path, mode, BUSY_TIMEOUT)
+}
+
+/// As `open`, with an own patience for locks.
+pub fn open_within(path: &Path, mode: Mode, wait: Duration) -> Result<Connection> {
+    let db = connect(path, mode, wait)?;
     check(&db).map_err(|e| describe(e, path))?;
     Ok(db)
 }
 
 /// Opens a file that may be damaged, for reading: nothing is read yet, and schema rows that do not parse are passed over.
 pub fn open_damaged(path: &Path) -> Result<Connection> {
-    let db = connect(path, Mode::Read)?;
+    let db = connect(path, Mode::Read, BUSY_TIMEOUT)?;
     db.execute_batch("PRAGMA writable_schema=ON")?;
     Ok(db)
 }
 
-fn connect(path: &Path, mode: Mode) -> Result<Connection> {
+fn connect(path: &Path, mode: Mode, wait: Duration) -> Result<Connection> {
     let shown = path.display();
     let create = mode == Mode::Create;
     match std::fs::metadata(path) {
@@ -49,13 +54,13 @@ fn connect(path: &Path, mode: Mode) -> Result<Connection> {
             Mode::Create => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
         };
     let db = Connection::open_with_flags(path, flags).map_err(|e| Error::from(e).context(&shown))?;
-    settle(&db).map_err(|e| e.context(&shown))?;
+    settle(&db, wait).map_err(|e| e.context(&shown))?;
     Ok(db)
 }
 
 /// Settings of every own connection, whatever the host's SQLite was compiled with.
-fn settle(db: &Connection) -> Result<()> {
-    db.busy_timeout(BUSY_TIMEOUT)?;
+fn settle(db: &Connection, wait: Duration) -> Result<()> {
+    db.busy_timeout(wait)?;
     // Others may use the file: never checkpoint it behind their back (SQLite before 3.51.3 can lose pages then).
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     // Functions of ours or of the host must not run because a stranger's schema says so.

@@ -1,5 +1,6 @@
 //! How a Rust function becomes a SQL function or table. All `unsafe` lives here and in `entry`.
 mod call;
+pub mod file;
 mod function;
 mod guard;
 mod interrupt;

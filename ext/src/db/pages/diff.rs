@@ -1,0 +1,112 @@
+//! Where two rowid tables differ, found by comparing pages and records as bytes: equal leaf pages are passed by.
+use super::{Result, Snapshot, Table, Why};
+use crate::db::ident::same;
+use rusqlite::OptionalExtension;
+
+/// A rowid whose record differs: a candidate, to be compared by SQL, for equal values may be stored in different bytes
+/// (5.0 as a real or as an integer, a record from before ADD COLUMN).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    Differs(i64),
+    OnlyLeft(i64),
+    OnlyRight(i64),
+}
+
+/// Walks both tables side by side; holds one run of pages of each, whatever their size.
+pub struct Diff<'r> {
+    left: Table<'r>,
+    right: Table<'r>,
+    /// Leaf pages passed by because they are equal.
+    pub equal_pages: u64,
+    /// Rows looked at one by one.
+    pub rows: u64,
+}
+
+impl<'r> Diff<'r> {
+    /// Only for tables that are [`comparable`].
+    pub fn new(left: Table<'r>, right: Table<'r>) -> Diff<'r> {
+        Diff { left, right, equal_pages: 0, rows: 0 }
+    }
+
+    /// The next candidate in rowid order; None after the last.
+    pub fn advance(&mut self) -> Result<Option<Change>> {
+        let (a, b) = (&mut self.left, &mut self.right);
+        loop {
+            match (a.is_done(), b.is_done()) {
+                (true, true) => return Ok(None),
+                (false, true) => {
+                    let rowid = a.rowid();
+                    a.advance()?;
+                    return Ok(Some(Change::OnlyLeft(rowid)));
+                }
+                (true, false) => {
+                    let rowid = b.rowid();
+                    b.advance()?;
+                    return Ok(Some(Change::OnlyRight(rowid)));
+                }
+                (false, false) => {}
+            }
+            // Page numbers of overflow chains are bytes of the page, too: equal ones prove nothing about other files' chains.
+            if a.at_leaf_start() && b.at_leaf_start() && a.page_size() == b.page_size() && a.leaf() == b.leaf() && !a.leaf_spills()? {
+                self.equal_pages += 1;
+                a.skip_leaf()?;
+                b.skip_leaf()?;
+                continue;
+            }
+            self.rows += 1;
+            let rowid = a.rowid();
+            if rowid < b.rowid() {
+                a.advance()?;
+                return Ok(Some(Change::OnlyLeft(rowid)));
+            }
+            if b.rowid() < rowid {
+                let rowid = b.rowid();
+                b.advance()?;
+                return Ok(Some(Change::OnlyRight(rowid)));
+            }
+            let equal = a.len() == b.len() && a.record()? == b.record()?;
+            a.advance()?;
+            b.advance()?;
+            if !equal {
+                return Ok(Some(Change::Differs(rowid)));
+            }
+        }
+    }
+}
+
+/// Whether equal bytes mean equal values: the same statement made both tables (affinities, column order, defaults that
+/// short records stand for), and both databases have one text encoding.
+pub fn comparable(left: &Snapshot, left_table: &str, right: &Snapshot, right_table: &str) -> std::result::Result<(), Why> {
+    let definition = |s: &Snapshot, table: &str| -> rusqlite::Result<Option<(String, String)>> {
+        let encoding: String = s.db().query_row("PRAGMA encoding", [], |r| r.get(0))?;
+        let sql: Option<String> =
+            s.db().query_row("SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ? COLLATE NOCASE", [table], |r| r.get(0)).optional()?;
+        Ok(sql.map(|sql| (encoding, sql)))
+    };
+    let (a, b) = (definition(left, left_table).map_err(|_| Why::Sql)?, definition(right, right_table).map_err(|_| Why::Sql)?);
+    match (a, b) {
+        (Some((e1, s1)), Some((e2, s2))) if e1 == e2 && body(&s1) == body(&s2) => Ok(()),
+        _ => Err(Why::Schema),
+    }
+}
+
+/// What follows the table's name: two tables of different names may still be made alike.
+fn body(sql: &str) -> &str {
+    let sql = sql.trim();
+    if !sql.get(..6).is_some_and(|s| same(s, "CREATE")) {
+        return sql;
+    }
+    // SQLite stores `CREATE TABLE name(…` with the name as it was written; a quoted name may hold a parenthesis.
+    let mut quote = None;
+    for (i, c) in sql.char_indices() {
+        match (quote, c) {
+            (Some(q), _) if c == q => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'' | '`') => quote = Some(c),
+            (None, '[') => quote = Some(']'),
+            (None, '(') => return sql.get(i..).unwrap_or(sql),
+            _ => {}
+        }
+    }
+    sql
+}

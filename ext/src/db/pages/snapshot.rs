@@ -1,0 +1,177 @@
+//! A private connection inside a read transaction: the lock under which pages are read, and the SQL to fall back on.
+use super::wal::WalHeader;
+use crate::{
+    db::{
+        ident::quote,
+        open::{self, Mode},
+    },
+    error::Result,
+    kit::file::{self, Transaction},
+};
+use rusqlite::{Connection, OptionalExtension};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// A transaction begun while another process committed is begun again, this often.
+const TRIES: usize = 5;
+
+/// Why pages cannot be read raw here, and cursors must be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Why {
+    /// In memory, temporary, or on a server.
+    NoFile,
+    /// Not SQLite's plain file system layer: encryption, compression, checksums or a test may be in between.
+    Vfs,
+    /// Opened with `nolock` or `immutable`, which see the file by other rules.
+    Uri,
+    /// The file was renamed or replaced under the open connection.
+    Moved,
+    /// The caller's own transaction is open: only its connection sees what that transaction sees.
+    HostTransaction,
+    /// Somebody holds the file exclusively.
+    Busy,
+    /// No read transaction, or this SQLite does not tell.
+    NoTransaction,
+    /// No header of a SQLite database.
+    Header,
+    /// Bytes are reserved on each page: their owner knows how to read them.
+    Reserved,
+    /// A journal mode that leaves the file in an unknown state.
+    JournalMode,
+    /// The WAL has frames the file lacks, and commits come too fast to pin it.
+    Moving,
+    /// The wal-index cannot be read, or has another layout.
+    WalIndex,
+    /// SQLite refused a question about the file.
+    Sql,
+    /// Pages of these two tables cannot be compared: other schema, encoding, or key order.
+    Schema,
+    /// The walk met bytes that are no b-tree.
+    Damaged,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Why::NoFile => "the database is not a file",
+            Why::Vfs => "another file system layer than SQLite's own",
+            Why::Uri => "opened with nolock or immutable",
+            Why::Moved => "the file was moved",
+            Why::HostTransaction => "a transaction of the caller is open",
+            Why::Busy => "the file is locked",
+            Why::NoTransaction => "no read transaction",
+            Why::Header => "no SQLite header",
+            Why::Reserved => "bytes are reserved on each page",
+            Why::JournalMode => "unusual journal mode",
+            Why::Moving => "the WAL is written too fast",
+            Why::WalIndex => "the wal-index cannot be read",
+            Why::Sql => "SQLite refused",
+            Why::Schema => "the tables differ in schema or encoding",
+            Why::Damaged => "the pages are damaged",
+        })
+    }
+}
+
+/// An own connection with an open read transaction; dropping it ends both.
+pub struct Snapshot {
+    pub(super) db: Connection,
+    /// The wal-index header before the transaction began; equal afterwards, it is the transaction's own.
+    pub(super) before: Option<WalHeader>,
+}
+
+impl Snapshot {
+    /// Opens `path` and begins; waits up to [`open::BUSY_TIMEOUT`] for a lock.
+    pub fn begin(path: &Path) -> Result<Snapshot> {
+        // Writable, for a hot journal must be rolled back before the first page is read.
+        Snapshot::of(open::open(path, Mode::Write)?)
+    }
+
+    /// As `begin`, with an own patience: none where the caller itself may hold the lock.
+    pub fn begin_within(path: &Path, wait: Duration) -> Result<Snapshot> {
+        let db = open::open_within(path, Mode::Write, wait)?;
+        Snapshot::of(db)
+    }
+
+    /// The snapshot beside the host's connection, or why the host would see something else.
+    pub fn beside(host: &Connection, schema: &str) -> std::result::Result<Snapshot, Why> {
+        Snapshot::begin_within(&beside(host, schema)?, Duration::ZERO).map_err(|_| Why::Busy)
+    }
+
+    /// Begins on a connection made by [`open::open`].
+    pub fn of(db: Connection) -> Result<Snapshot> {
+        db.execute_batch("PRAGMA query_only=1; PRAGMA mmap_size=0")?;
+        touch(&db)?;
+        for _ in 1..TRIES {
+            let before = WalHeader::read(&db);
+            begin(&db)?;
+            if WalHeader::read(&db) == before {
+                return Ok(Snapshot { db, before });
+            }
+            db.execute_batch("COMMIT")?;
+        }
+        let before = WalHeader::read(&db);
+        begin(&db)?;
+        Ok(Snapshot { db, before })
+    }
+
+    /// For SQL on the same snapshot. Leave its transaction alone.
+    pub fn db(&self) -> &Connection {
+        &self.db
+    }
+
+    /// Ends the transaction and gives the connection back, for another snapshot.
+    pub fn end(self) -> Result<Connection> {
+        self.db.execute_batch("COMMIT")?;
+        Ok(self.db)
+    }
+
+    /// The b-tree of a table or an index.
+    pub fn root(&self, name: &str) -> Result<Option<u32>> {
+        let found: Option<u32> =
+            self.db.query_row("SELECT rootpage FROM sqlite_schema WHERE name = ? COLLATE NOCASE AND rootpage > 0", [name], |r| r.get(0)).optional()?;
+        Ok(found)
+    }
+}
+
+fn begin(db: &Connection) -> Result<()> {
+    db.execute_batch("BEGIN")?;
+    touch(db)
+}
+
+/// The first read takes SHARED or a read mark, rolls a hot journal back, and maps the wal-index.
+fn touch(db: &Connection) -> Result<()> {
+    Ok(db.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?)
+}
+
+/// The file behind the host's schema, where a connection beside it sees the same content.
+fn beside(host: &Connection, schema: &str) -> std::result::Result<PathBuf, Why> {
+    // Asked first: any statement in an open BEGIN may start its snapshot.
+    let open = match file::transaction(host, schema) {
+        Some(Transaction::None) => false,
+        Some(Transaction::Read) => !host.is_autocommit(),
+        Some(Transaction::Write) | None => true,
+    };
+    let file: Option<Option<String>> =
+        host.query_row("SELECT file FROM pragma_database_list WHERE name = ? COLLATE NOCASE", [schema], |r| r.get(0)).optional().map_err(|_| Why::Sql)?;
+    let Some(file) = file.flatten().filter(|f| !f.is_empty()) else { return Err(Why::NoFile) };
+    if file::vfs_name(host, schema).as_deref() != Some(VFS) {
+        return Err(Why::Vfs);
+    }
+    if [file::uri_flag(host, schema, "nolock"), file::uri_flag(host, schema, "immutable")] != [Some(false); 2] {
+        return Err(Why::Uri);
+    }
+    if file::has_moved(host, schema) != Some(false) {
+        return Err(Why::Moved);
+    }
+    if open {
+        return Err(Why::HostTransaction);
+    }
+    let locking: String = host.query_row(&format!("PRAGMA {}.locking_mode", quote(schema)), [], |r| r.get(0)).map_err(|_| Why::Sql)?;
+    if locking != "normal" { Err(Why::Busy) } else { Ok(PathBuf::from(file)) }
+}
+
+/// The file system layer the rule was proven on.
+pub(super) const VFS: &str = "unix";
