@@ -1,9 +1,13 @@
 //! SQLite know-how as plain functions on a connection.
 pub mod copy;
 pub mod foreign_keys;
+pub mod header;
+pub mod ident;
 pub mod ident;
 pub mod lex;
+pub mod limit;
 pub mod open;
 pub mod pages;
 pub mod schema;
+pub mod size;
 pub mod time;

@@ -5,6 +5,7 @@ mod function;
 mod guard;
 mod interrupt;
 mod options;
+mod peek;
 mod spec;
 mod statement;
 mod table;
@@ -13,6 +14,7 @@ pub use call::*;
 pub use guard::*;
 pub use interrupt::*;
 pub use options::*;
+pub use peek::*;
 pub use spec::*;
 pub use statement::*;
 
