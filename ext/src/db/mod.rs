@@ -3,7 +3,6 @@ pub mod copy;
 pub mod foreign_keys;
 pub mod header;
 pub mod ident;
-pub mod ident;
 pub mod lex;
 pub mod limit;
 pub mod open;
