@@ -7,6 +7,7 @@ pub mod lex;
 pub mod limit;
 pub mod open;
 pub mod pages;
+pub mod parallel;
 pub mod schema;
 pub mod size;
 pub mod time;

@@ -104,6 +104,11 @@ pub fn tables(db: &Connection, schema: &str) -> Result<Vec<String>> {
     names(db, schema, "type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")
 }
 
+/// User tables that hold rows themselves: no virtual ones.
+pub fn stored_tables(db: &Connection, schema: &str) -> Result<Vec<String>> {
+    names(db, schema, "type = 'table' AND rootpage > 0 AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")
+}
+
 fn names(db: &Connection, schema: &str, condition: &str) -> Result<Vec<String>> {
     let mut q = db.prepare(&format!("SELECT name FROM {}.sqlite_schema WHERE {condition} ORDER BY name", quote(schema)))?;
     Ok(q.query_map([], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)

@@ -1,5 +1,7 @@
 //! dbint's own tables in a user's database, its settings, and "which database did the caller mean?"
+pub mod discover;
 pub mod install;
+pub mod registry;
 pub mod settings;
 pub mod target;
 mod views;
@@ -63,6 +65,9 @@ pub const ROOM: Room = Room {
             example: "SELECT dbint_set('sync.batch_size', 500);",
             run: |call| settings::set(call.db, call.text("key")?, call.value("value")),
         },
+        registry::REGISTER_DATABASE,
+        registry::UNREGISTER_DATABASE,
+        registry::REFRESH_REGISTRY,
     ],
     tables: &[
         Table {
@@ -81,6 +86,7 @@ pub const ROOM: Room = Room {
             example: "SELECT key, value, source FROM dbint_settings WHERE key LIKE 'sync.%';",
             rows: settings::list,
         },
+        registry::DISCOVER_DATABASES,
         views::UNIFIED_SYSTEM_STATUS,
         views::PERFORMANCE_DASHBOARD,
         views::SYNC_STATUS_SUMMARY,

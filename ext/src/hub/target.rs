@@ -132,7 +132,7 @@ impl Target {
     }
 }
 
-fn place(text: &str) -> Place {
+pub fn place(text: &str) -> Place {
     let is = |scheme: &str| text.get(..scheme.len()).is_some_and(|s| same(s, scheme));
     if is("postgres://") || is("postgresql://") || is("oracle://") {
         return Place::Server(text.to_owned());
