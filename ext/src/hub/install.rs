@@ -61,13 +61,21 @@ impl Hub {
 
     fn one(&self, statement: &str) -> String {
         let create = first_word(statement).is_some_and(|w| same(w, "CREATE"));
+        let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let mut parts = statement.split("hub.");
         let mut out = parts.next().unwrap_or_default().to_owned();
-        for (i, part) in parts.enumerate() {
-            let end = part.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(part.len());
-            let (name, rest) = part.split_at(end);
-            out += &if create && i > 0 { quote(&self.name(name)) } else { self.qualified(name) };
+        let mut seen = 0;
+        for part in parts {
+            // `github.com` is no table of ours.
+            if out.ends_with(word) {
+                out += "hub.";
+                out += part;
+                continue;
+            }
+            let (name, rest) = part.split_at(part.find(|c| !word(c)).unwrap_or(part.len()));
+            out += &if create && seen > 0 { quote(&self.name(name)) } else { self.qualified(name) };
             out += rest;
+            seen += 1;
         }
         out
     }
@@ -303,7 +311,7 @@ mod tests {
         let after: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0)).unwrap();
         assert_eq!((after, before), (1, 1));
         let hub = install(&db, "main", Some("dbint_")).unwrap().hub;
-        assert_eq!(hub.sql("SELECT * FROM hub.alerts"), "SELECT * FROM \"main\".\"dbint_alerts\"");
+        assert_eq!(hub.sql("SELECT 'github.com' FROM hub.alerts"), "SELECT 'github.com' FROM \"main\".\"dbint_alerts\"");
         db.execute_batch("SELECT * FROM dbint_unified_system_status").unwrap();
     }
 

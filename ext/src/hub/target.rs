@@ -137,9 +137,9 @@ pub fn place(text: &str) -> Place {
     if is("postgres://") || is("postgresql://") || is("oracle://") {
         return Place::Server(text.to_owned());
     }
-    // sqlite:///abs/path and sqlite://relative, as SQLAlchemy writes `sqlite:////abs`: one slash belongs to the scheme.
-    let path = if is("sqlite:///") { text.get(10..).map(|p| if p.starts_with('/') { p.to_owned() } else { format!("/{p}") }) } else { None };
-    Place::File(PathBuf::from(path.unwrap_or_else(|| text.to_owned())))
+    // As SQLAlchemy writes it: `sqlite:///fleet.db` is relative, `sqlite:////data/fleet.db` absolute.
+    let path = if is("sqlite:///") { text.get(10..) } else { None };
+    Place::File(PathBuf::from(path.unwrap_or(text)))
 }
 
 /// What may be shown of a URL.
@@ -191,6 +191,8 @@ mod tests {
         let place = |s| Target::resolve(&db, s).map(|t| t.place);
         assert_eq!(place(None).unwrap(), Place::Schema("main".into()));
         assert_eq!(place(Some("OTHER")).unwrap(), Place::Schema("other".into()));
+        assert_eq!(super::place("sqlite:///a/b.db"), Place::File("a/b.db".into()));
+        assert_eq!(super::place("SQLITE:////a/b.db"), Place::File("/a/b.db".into()));
         assert!(matches!(place(Some("postgresql://u:p@h/d")).unwrap(), Place::Server(_)));
         let e = place(Some("othr")).unwrap_err().to_string();
         assert!(e.contains("Did you mean \"other\"?") && e.contains("\"create\":true"), "{e}");
