@@ -1,4 +1,7 @@
 //! Do two databases agree, in schema and in content?
+mod checksum;
+
 use crate::kit::*;
 
-pub const ROOM: Room = Room { name: "consistency", summary: "Do two databases agree, in schema and in content?", functions: &[], tables: &[] };
+pub const ROOM: Room =
+    Room { name: "consistency", summary: "Do two databases agree, in schema and in content?", functions: &[checksum::TABLE_CHECKSUM], tables: &[] };

@@ -1,5 +1,6 @@
 //! SQLite know-how as plain functions on a connection.
 pub mod copy;
+pub mod digest;
 pub mod foreign_keys;
 pub mod header;
 pub mod ident;

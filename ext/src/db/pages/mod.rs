@@ -30,7 +30,7 @@ pub use reader::{PageReader, Window, open};
 pub use record::{Record, fields};
 pub use snapshot::{Snapshot, Why};
 pub use space::{Kind, Space, spaces};
-pub use table::Table;
+pub use table::{Table, split};
 pub use tolerant::{Salvage, salvage};
 
 use crate::error;
@@ -42,6 +42,8 @@ pub enum Bad {
     Io(i32),
     /// Bytes that are no b-tree: the file is damaged, or no lock was held.
     Corrupt(&'static str),
+    /// A record from before ADD COLUMN, whose default only SQL can tell.
+    Short,
 }
 
 pub type Result<T> = std::result::Result<T, Bad>;
@@ -51,6 +53,7 @@ impl std::fmt::Display for Bad {
         match self {
             Bad::Io(code) => write!(f, "reading a page failed with SQLite's code {code}"),
             Bad::Corrupt(what) => write!(f, "not a sound b-tree: {what}"),
+            Bad::Short => f.write_str("a record without the columns added later"),
         }
     }
 }
@@ -60,6 +63,7 @@ impl From<Bad> for error::Error {
         let kind = match bad {
             Bad::Io(_) => error::Kind::Io,
             Bad::Corrupt(_) => error::Kind::Corrupt,
+            Bad::Short => error::Kind::Unsupported,
         };
         error::Error::new(kind, bad.to_string())
     }

@@ -352,7 +352,7 @@ fn what_cannot_be_trusted_is_refused() {
     let mut bytes = fs::read(&moved).unwrap();
     let snap = Snapshot::begin(&moved).unwrap();
     let conn = snap.end().unwrap();
-    assert!(matches!(open(&Snapshot { db: conn, before: None }), Err(Why::NoTransaction)));
+    assert!(matches!(open(&Snapshot { db: conn, before: None, pinned: true }), Err(Why::NoTransaction)));
     bytes[20] = 32;
     fs::write(&moved, bytes).unwrap();
     assert!(Snapshot::begin(&moved).is_ok_and(|s| matches!(open(&s), Err(Why::Reserved))));

@@ -47,7 +47,8 @@ impl<'a> Record<'a> {
                 Field::Int(i64::from_be_bytes([a, b, c, d, e, f, 0, 0]) >> 16)
             }
             6 => Field::Int(i64::from_be_bytes(self.array()?)),
-            7 => Field::Real(f64::from_be_bytes(self.array()?)),
+            // SQLite reads a NaN, which it never writes, as NULL.
+            7 => Some(f64::from_be_bytes(self.array()?)).filter(|v| !v.is_nan()).map_or(Field::Null, Field::Real),
             10 | 11 => return Err(Corrupt("serial type")),
             n if n % 2 == 0 => Field::Blob(self.bytes((n - 12) / 2)?),
             n => Field::Text(self.bytes((n - 13) / 2)?),

@@ -49,6 +49,10 @@ pub enum Why {
     Sql,
     /// Pages of these two tables cannot be compared: other schema, encoding, or key order.
     Schema,
+    /// Text is stored as UTF-16.
+    Encoding,
+    /// Records are older than a column with a default.
+    Default,
     /// The walk met bytes that are no b-tree.
     Damaged,
 }
@@ -70,6 +74,8 @@ impl fmt::Display for Why {
             Why::WalIndex => "the wal-index cannot be read",
             Why::Sql => "SQLite refused",
             Why::Schema => "the tables differ in schema or encoding",
+            Why::Encoding => "text is stored as UTF-16",
+            Why::Default => "a column with a default was added to older rows",
             Why::Damaged => "the pages are damaged",
         })
     }
@@ -80,6 +86,8 @@ pub struct Snapshot {
     pub(super) db: Connection,
     /// The wal-index header before the transaction began; equal afterwards, it is the transaction's own.
     pub(super) before: Option<WalHeader>,
+    /// It is.
+    pub(super) pinned: bool,
 }
 
 impl Snapshot {
@@ -108,13 +116,22 @@ impl Snapshot {
             let before = WalHeader::read(&db);
             begin(&db)?;
             if WalHeader::read(&db) == before {
-                return Ok(Snapshot { db, before });
+                return Ok(Snapshot { db, before, pinned: true });
             }
             db.execute_batch("COMMIT")?;
         }
         let before = WalHeader::read(&db);
         begin(&db)?;
-        Ok(Snapshot { db, before })
+        Ok(Snapshot { db, before, pinned: false })
+    }
+
+    /// A second snapshot of the very same content, for another thread; None where a commit came in between.
+    ///
+    /// In rollback mode nobody commits while this one holds its lock; in WAL mode equal headers are one commit.
+    pub fn again(&self) -> Option<Snapshot> {
+        let path: Option<String> = self.db.query_row("SELECT file FROM pragma_database_list WHERE name = 'main'", [], |r| r.get(0)).ok()?;
+        let other = Snapshot::begin_within(Path::new(&path?), Duration::ZERO).ok()?;
+        (self.pinned && other.pinned && self.before == other.before).then_some(other)
     }
 
     /// For SQL on the same snapshot. Leave its transaction alone.
