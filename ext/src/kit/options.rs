@@ -18,12 +18,23 @@ macro_rules! options {
         $vis struct $name { $($(#[doc = $doc])+ pub $field: Option<$ty>,)* }
         impl $name {
             pub const KEYS: &'static [$crate::kit::Key] =
-                &[$($crate::kit::Key { name: stringify!($field), summary: concat!($($doc),+) }),*];
+                &[$($crate::kit::Key { name: $crate::kit::plain(stringify!($field)), summary: concat!($($doc),+) }),*];
         }
         impl $crate::kit::Options for $name {
             const KEYS: &'static [$crate::kit::Key] = $name::KEYS;
         }
     };
+}
+
+/// A key that is a word of Rust is declared as `r#type` and called `type`.
+pub const fn plain(field: &'static str) -> &'static str {
+    match field.as_bytes() {
+        [b'r', b'#', rest @ ..] => match std::str::from_utf8(rest) {
+            Ok(name) => name,
+            Err(_) => field,
+        },
+        _ => field,
+    }
 }
 
 /// Every field is optional; `null` means the default, as an absent key does.
@@ -57,6 +68,8 @@ mod tests {
             size: u32,
             /// Whether.
             dry_run: bool,
+            /// Of which type.
+            r#type: String,
         }
     }
 
@@ -65,7 +78,7 @@ mod tests {
         let got: Demo = super::parse(Some(r#"{"size": 3, "dry_run": null}"#)).unwrap();
         assert_eq!((got.size, got.dry_run), (Some(3), None));
         let err = |s| super::parse::<Demo>(Some(s)).unwrap_err().to_string();
-        assert_eq!(err(r#"{"dryrun": true}"#), "unknown option \"dryrun\". Did you mean \"dry_run\"? Options: size, dry_run [DBINT_ARGUMENT]");
+        assert_eq!(err(r#"{"dryrun": true}"#), "unknown option \"dryrun\". Did you mean \"dry_run\"? Options: size, dry_run, type [DBINT_ARGUMENT]");
         assert!(err(r#"{"size": "x"}"#).starts_with("option \"size\": invalid type"));
         assert!(err("[1]").contains("JSON object"));
         assert!(err("{").contains("JSON object"));

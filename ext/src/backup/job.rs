@@ -1,0 +1,236 @@
+//! One backup from beginning to end: source, pages, manifest, restore test, catalogue.
+use super::bytes::{hex, sha256};
+use super::lock::Lock;
+use super::manifest::{Head, Pages, Type};
+use super::repository::{Proof, Repository};
+use super::source::{Copied, Source};
+use super::{catalogue, place, restore, take};
+use crate::db::time;
+use crate::error::{At, Error, Kind, Result};
+use crate::hub::{Target, target::Place};
+use crate::{kit::Interrupt, options};
+use rusqlite::Connection;
+use serde_json::{Value as Json, json};
+use std::time::Instant;
+
+options! {
+    pub struct BackupOptions {
+        /// full (default), incremental (what changed since the last backup) or differential (since the last full one).
+        r#type: String,
+        /// A name that can stand for the id; default: database, time and type.
+        name: String,
+        /// The folder of the backups; default: the setting backup.path.
+        path: String,
+        /// Restore to a temporary file and check it; default true.
+        restore_test: bool,
+        /// zstd (default) or none.
+        compression: String,
+        /// Level of zstd, 1 (default) to 19.
+        level: i32,
+        /// Take a damaged source, labelled so, instead of refusing it; default false.
+        allow_damaged: bool,
+    }
+}
+
+/// What the caller asked for, checked.
+pub struct Wish {
+    pub ty: Type,
+    name: Option<String>,
+    level: i32,
+    restore_test: bool,
+    allow_damaged: bool,
+    pub fleet: Option<String>,
+}
+
+impl Wish {
+    pub fn read(o: &BackupOptions) -> Result<Wish> {
+        let level = match crate::kit::one_of("compression", o.compression.as_deref().unwrap_or("zstd"), &["zstd", "none"])? {
+            "none" => 0,
+            _ => o.level.unwrap_or(1),
+        };
+        if !(0..=19).contains(&level) {
+            return Err(Error::argument("option \"level\" is from 1 to 19"));
+        }
+        if o.name.as_ref().is_some_and(|n| n.is_empty() || n.len() > 200 || n.chars().any(char::is_control)) {
+            return Err(Error::argument("option \"name\" has 1 to 200 characters, none of them a control character"));
+        }
+        Ok(Wish {
+            ty: o.r#type.as_deref().map_or(Ok(Type::Full), Type::read)?,
+            name: o.name.clone(),
+            level,
+            restore_test: o.restore_test.unwrap_or(true),
+            allow_damaged: o.allow_damaged.unwrap_or(false),
+            fleet: None,
+        })
+    }
+}
+
+/// A backup that was made.
+pub struct Done {
+    pub head: Head,
+    pub proof: Option<Proof>,
+    pub note: Option<&'static str>,
+    pub new_pages: usize,
+    pub duration_s: f64,
+}
+
+pub fn backup(host: &Connection, db: Option<&str>, o: &BackupOptions) -> Result<Json> {
+    let started = Instant::now();
+    let wish = Wish::read(o)?;
+    let target = Target::resolve(host, db)?;
+    let repo = place::open_or_create(host, o.path.as_deref())?;
+    let mut lock = Lock::take(&repo.dir, "backup")?;
+    repo.tidy();
+    let mut interrupt = Interrupt::of(host)?;
+    let mut tick = || lock.renew().and_then(|()| interrupt.check());
+    let mut source = open_source(host, &target, &repo, &mut tick).at(&target.name)?;
+    let file = target.file(host)?.map(|f| f.canonicalize().unwrap_or(f).display().to_string());
+    let mut done = one(&repo, source.as_mut(), &target.name, file, &wish, &mut tick).at(&target.name)?;
+    drop(source);
+    prove(&repo, &mut done, &wish, &mut tick).at(&target.name)?;
+    done.duration_s = started.elapsed().as_secs_f64();
+    catalogue::add(host, &repo, &done.head, done.proof.as_ref())?;
+    Ok(receipt(&repo, &done))
+}
+
+/// The pages of the database as last committed.
+fn open_source(host: &Connection, target: &Target, repo: &Repository, tick: &mut dyn FnMut() -> Result<()>) -> Result<Box<dyn Source>> {
+    let copy = repo.tmp("copy");
+    if let Place::Server(_) = target.place {
+        return Err(Error::unsupported("a server's pages cannot be backed up here; it has tools of its own"));
+    }
+    if let Some(file) = target.file(host)? {
+        match Copied::of_file(&file, copy.clone(), tick) {
+            Ok(source) => return Ok(Box::new(source)),
+            // The caller itself may hold the lock (locking_mode=EXCLUSIVE): then only its own connection can read.
+            Err(e) if e.kind == Kind::Busy && matches!(target.place, Place::Schema(_)) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    let Place::Schema(schema) = &target.place else { return Err(Error::internal("no file and no schema")) };
+    if !host.is_autocommit() {
+        return Err(Error::new(Kind::InTransaction, "your transaction is open, and a backup holds committed rows only").hint("COMMIT first"));
+    }
+    Ok(Box::new(Copied::new(host, schema, copy, tick)?))
+}
+
+/// Stores what is new and publishes the manifest.
+pub fn one(
+    repo: &Repository,
+    source: &mut dyn Source,
+    database: &str,
+    file: Option<String>,
+    wish: &Wish,
+    tick: &mut dyn FnMut() -> Result<()>,
+) -> Result<Done> {
+    if source.pages() == 0 {
+        return Err(Error::unsupported("the database is empty: it has no page yet"));
+    }
+    let damaged = if wish.allow_damaged { check(source.snapshot())? } else { None };
+    let mut note = None;
+    let mut parent = None;
+    if let Some(head) = repo.parent(database, wish.ty)? {
+        if take::builds_on(&head, wish.ty, source.page_size(), file.as_deref()) {
+            match repo.pages(&head.id) {
+                Ok(found) => parent = Some(found),
+                Err(e) if e.kind == Kind::Corrupt => note = Some("full, because the backup it would build on is damaged"),
+                Err(e) => return Err(e),
+            }
+        } else {
+            note = Some("full, because the last backup is of another file or page size");
+        }
+    } else if wish.ty != Type::Full {
+        note = Some("full, because there is none to build on");
+    }
+    let ty = if parent.is_some() { wish.ty } else { Type::Full };
+    let (parent, before) = parent.map_or((None, Pages::default()), |(h, p)| (Some(h.id), p));
+    let schema_digest = schema_digest(source.snapshot())?;
+    let index = repo.index()?;
+    let created_at = time::now();
+    let taken = take::pages(repo, source, &before, &index, wish.level, tick)?;
+    let all = take::whole(&before, &taken.changed, source.pages());
+    let stamp: String = created_at.chars().filter(char::is_ascii_digit).collect();
+    let head = Head {
+        id: time::new_id(),
+        name: wish.name.clone().unwrap_or_else(|| format!("{database}-{stamp}-{}", ty.word())),
+        database: database.to_owned(),
+        source: file,
+        ty,
+        parent,
+        created_at,
+        page_size: source.page_size(),
+        pages: source.pages(),
+        entries: taken.changed.len() as u32,
+        root: all.root(),
+        sha256: None,
+        schema_digest,
+        stored_bytes: taken.stored_bytes,
+        fleet: wish.fleet.clone(),
+        damaged,
+        dbint: env!("CARGO_PKG_VERSION").to_owned(),
+        sqlite: rusqlite::version().to_owned(),
+    };
+    repo.publish(&head, &taken.changed)?;
+    Ok(Done { head, proof: None, note, new_pages: taken.new_pages, duration_s: 0.0 })
+}
+
+/// The restore test, if it was wished. A source that turns out to be damaged is not kept as a backup.
+pub fn prove(repo: &Repository, done: &mut Done, wish: &Wish, tick: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+    if !wish.restore_test {
+        return Ok(());
+    }
+    let proof = match restore::test(repo, &done.head.id, tick) {
+        Err(e) if e.kind == Kind::Full => {
+            done.note = Some("stored, but not proven: no room for a restore test");
+            return Ok(());
+        }
+        other => other?,
+    };
+    let said = proof.problems.first().cloned().unwrap_or_default();
+    if !proof.ok && proof.root == done.head.root {
+        repo.forget(&done.head.id)?;
+        return Err(Error::new(Kind::Corrupt, format!("the source is damaged: {said}"))
+            .hint("No backup was kept. The option {\"allow_damaged\":true} takes it as it is, labelled"));
+    }
+    repo.prove(&done.head.id, &proof)?;
+    if !proof.ok {
+        return Err(Error::new(Kind::Corrupt, format!("backup {} failed its restore test: {said}", done.head.id)).hint("verify_backup() tells what is damaged"));
+    }
+    done.proof = Some(proof);
+    Ok(())
+}
+
+fn check(db: &Connection) -> Result<Option<String>> {
+    let said = match db.query_row("PRAGMA quick_check(1)", [], |r| r.get::<_, String>(0)) {
+        Ok(said) => said,
+        Err(e) => e.to_string(),
+    };
+    Ok(Some(said).filter(|s| s != "ok"))
+}
+
+/// SHA-256 over type, name, table and SQL of every object of the schema.
+fn schema_digest(db: &Connection) -> Result<String> {
+    let mut q = db.prepare("SELECT coalesce(type, '') || char(10) || coalesce(name, '') || char(10) || coalesce(tbl_name, '') || char(10) || coalesce(sql, '') FROM sqlite_schema ORDER BY type, name")?;
+    let mut all = String::new();
+    for row in q.query_map([], |r| r.get::<_, String>(0))? {
+        all += &row?;
+        all.push('\0');
+    }
+    Ok(hex(&sha256(all.as_bytes())))
+}
+
+pub fn receipt(repo: &Repository, done: &Done) -> Json {
+    let (h, p) = (&done.head, done.proof.as_ref());
+    json!({
+        "backup_id": h.id, "name": h.name, "status": "SUCCESS", "proven": p.is_some(), "db_name": h.database, "type": h.ty.word(),
+        "parent": h.parent, "created_at": h.created_at, "backup_path": repo.manifest_path(&h.id), "repository": repo.dir,
+        "size_bytes": h.size(), "stored_bytes": h.stored_bytes, "pages": h.pages, "changed_pages": h.entries, "new_pages": done.new_pages,
+        "sha256": p.and_then(|p| p.sha256.clone()).or_else(|| h.sha256.clone()), "root": h.root, "encrypted": repo.key.is_encrypted(),
+        "restore_test": p.map(|p| json!({"ok": p.ok, "duration_s": round(p.duration_s), "row_counts": p.row_counts})),
+        "damaged": h.damaged, "note": done.note, "duration_s": round(done.duration_s),
+    })
+}
+
+pub fn round(seconds: f64) -> f64 {
+    (seconds * 1e6).round() / 1e6
+}

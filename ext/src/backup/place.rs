@@ -1,0 +1,57 @@
+//! Where backups go, and what they are encrypted with.
+use super::crypt::Key;
+use super::repository::Repository;
+use crate::error::{At, Error, Kind, Result};
+use crate::hub::settings;
+use rusqlite::Connection;
+use std::path::{Component, Path, PathBuf};
+
+/// The folder: the option, else the setting, else `backups` here or, with a workspace, a folder beside the workspace.
+pub fn folder(db: &Connection, option: Option<&str>) -> Result<PathBuf> {
+    let workspace = settings::text(db, "workspace")?.map(|w| absolute(Path::new(&w))).transpose()?;
+    let setting = settings::get(db, "backup.path")?;
+    let given = match (option, &workspace) {
+        (Some(path), _) => PathBuf::from(path),
+        (None, Some(w)) if setting.source == "default" => {
+            let mut name = w.file_name().unwrap_or_default().to_owned();
+            name.push("-backups");
+            w.with_file_name(name)
+        }
+        (None, _) => PathBuf::from(&setting.value),
+    };
+    let dir = absolute(&given)?;
+    match workspace {
+        Some(w) if dir.starts_with(&w) => {
+            Err(Error::new(Kind::Denied, format!("the backup folder \"{}\" is inside the workspace \"{}\"", dir.display(), w.display()))
+                .hint("Backups inside what they protect are lost with it: name a folder outside by the option \"path\" or the setting backup.path"))
+        }
+        _ => Ok(dir),
+    }
+}
+
+/// Absolute and without links, also where its last parts do not exist yet.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    let full = std::path::absolute(path).at(path.display())?;
+    let mut rest = vec![];
+    let mut there = full.as_path();
+    loop {
+        if let Ok(real) = there.canonicalize() {
+            return Ok(rest.iter().rev().fold(real, |p, part| p.join(part)));
+        }
+        match there.components().next_back() {
+            Some(Component::Normal(name)) => rest.push(name.to_owned()),
+            _ => return Err(Error::argument(format!("\"{}\" is no path of a folder", path.display()))),
+        }
+        there = there.parent().unwrap_or(Path::new("/"));
+    }
+}
+
+pub fn open(db: &Connection, option: Option<&str>) -> Result<Repository> {
+    Repository::open(&folder(db, option)?, &Key::None)
+}
+
+pub fn open_or_create(db: &Connection, option: Option<&str>) -> Result<Repository> {
+    let dir = folder(db, option)?;
+    std::fs::create_dir_all(&dir).at(dir.display())?;
+    Repository::open_or_create(&dir, &Key::None)
+}
