@@ -17,6 +17,11 @@ pub struct Driver {
 impl Driver {
     /// `name` is one of the folders `tests/setup` makes, such as `sqlite-oldest`.
     pub fn open(name: &str, file: &Path, library: &Path) -> Result<Driver, String> {
+        Driver::open_in(Path::new("."), name, file, library)
+    }
+
+    /// The same with another working folder.
+    pub fn open_in(folder: &Path, name: &str, file: &Path, library: &Path) -> Result<Driver, String> {
         let mut child =
             Command::new(client(name).join("driver")).arg(file).arg(library).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
         let (ask, answer) = (child.stdin.take(), child.stdout.take().ok_or("no stdout")?);
@@ -28,10 +33,16 @@ impl Driver {
         self.ask(sql).unwrap_or_else(|e| Err(e.to_string()))
     }
 
+    /// Ends the host; answers its exit code.
+    pub fn end(mut self) -> io::Result<Option<i32>> {
+        self.ask = None;
+        Ok(self.child.wait()?.code())
+    }
+
     fn ask(&mut self, sql: &str) -> io::Result<Result<(usize, Vec<Vec<Value>>), String>> {
         if let Some(ask) = &mut self.ask {
-            ask.write_all(format!("{}\n{sql}", sql.len()).as_bytes())?;
-            ask.flush()?;
+            // A host that has ended says why in its answer.
+            let _ = ask.write_all(format!("{}\n{sql}", sql.len()).as_bytes()).and_then(|()| ask.flush());
         }
         let head = self.line()?;
         let words: Vec<&str> = head.split(' ').collect();

@@ -1,7 +1,9 @@
 //! What the black-box tests share: the built library, scratch folders, connections of both kinds.
 #![allow(unsafe_code)]
+mod demo;
 mod driver;
 
+pub use demo::{demo_fleet, show_rows};
 pub use driver::Driver;
 use rusqlite::Connection;
 use std::{

@@ -7,21 +7,16 @@ use std::{
     process::Command,
 };
 
-/// The modules of `ext`, by floor. A module uses lower floors only, never one beside it or above it.
-const FLOORS: [&[&str]; 6] = [
-    &["kit", "error"],
-    &["db"],
-    &["hub", "remote"],
-    &["about", "health", "size", "sync", "consistency", "assets", "migrate", "backup", "query", "quality", "security"],
-    &["run"],
-    &["catalog", "entry", "lib"],
-];
+/// The floors of `ext` and the modules on them. A module uses lower floors only, never one beside it or above it.
+const FLOORS: [(usize, &[&str]); 5] = [(0, &["kit", "error"]), (1, &["db"]), (2, &["hub", "remote"]), (4, &["run"]), (5, &["catalog", "entry", "lib"])];
 
 /// `about` shows the one list of everything; the macro of `options` names `kit` by the crate's path.
 const EXCEPT: [(&str, &str); 1] = [("about", "catalog")];
 
+/// The floor of a module of `ext`; every folder that has no floor of its own is a domain room.
 fn floor(module: &str) -> Option<usize> {
-    FLOORS.iter().position(|f| f.contains(&module))
+    let listed = FLOORS.iter().find(|(_, names)| names.contains(&module)).map(|(n, _)| *n);
+    listed.or_else(|| root().join("ext/src").join(module).is_dir().then_some(3))
 }
 
 /// Every tracked file, and those not yet added.
@@ -114,7 +109,7 @@ fn a_broken_floor_is_found() {
     assert_eq!(breaks("ext/src/db/open.rs", "let x = crate::hub::Hub::find(db);"), 1);
     assert_eq!(breaks("ext/src/kit/call.rs", "use crate::error::Error; macro_rules! m { () => { $crate::kit::Key } }"), 0);
     assert_eq!(breaks("ext/src/kit/call.rs", "// crate::hub would be wrong\nuse crate::db;"), 1);
-    assert_eq!(breaks("ext/src/novel/mod.rs", ""), 1);
+    assert_eq!(breaks("ext/src/stray.rs", ""), 1);
 }
 
 /// 200 to 250 lines is the habit; nobody should meet more than 600.
@@ -133,7 +128,8 @@ fn is_unsafe(text: &str) -> bool {
 #[test]
 fn unsafe_stays_in_its_places() {
     let inside = |f: &Path| f.starts_with("ext/src") || f.starts_with("shell");
-    let allowed = |f: &Path| f.starts_with("ext/src/kit") || f == Path::new("ext/src/entry.rs");
+    // The shell's `.load` runs a library the user names: nothing could make that safe.
+    let allowed = |f: &Path| f.starts_with("ext/src/kit") || [Path::new("ext/src/entry.rs"), Path::new("shell/src/open.rs")].contains(&f);
     let found: Vec<_> = files(".rs").into_iter().filter(|f| inside(f) && !allowed(f) && is_unsafe(&read(f))).collect();
     assert!(found.is_empty(), "{found:#?}");
     assert!(is_unsafe("fn f() { unsafe { g() } }") && is_unsafe("#![allow(unsafe_code)]") && !is_unsafe("// unsafe only there"));
