@@ -190,7 +190,7 @@ SELECT sync_table('session_tracking', 'analytics', '{"source":"session_managemen
 
 -- 8. Check integrity
 
-SELECT db_name, count(*) AS checks, sum(NOT passed) AS findings FROM database_registry, integrity_report(db_name) GROUP BY db_name;
+SELECT r.db_name, count(*) AS checks, sum(NOT i.passed) AS findings FROM database_registry AS r, integrity_report(r.db_name) AS i GROUP BY r.db_name;
 
 -- 9. See the views
 

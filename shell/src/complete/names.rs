@@ -198,3 +198,8 @@ pub fn schemas(db: &Connection) -> Vec<String> {
 pub fn registered(db: &Connection) -> Vec<String> {
     list(db, "SELECT db_name FROM unified_system_status ORDER BY db_name", &[])
 }
+
+/// Tables of one attached database.
+pub fn tables_of(db: &Connection, schema: &str) -> Vec<String> {
+    list(db, "SELECT name FROM pragma_table_list WHERE schema = ? COLLATE NOCASE AND type <> 'shadow' ORDER BY name", &[&schema])
+}

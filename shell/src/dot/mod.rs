@@ -15,14 +15,14 @@ pub struct Command {
     pub name: &'static str,
     pub args: &'static str,
     pub summary: &'static str,
-    pub completes: Completes,
+    /// One for each argument; the last stands for all that follow.
+    pub completes: &'static [Completes],
     run: fn(&mut Session, &[&str]) -> Result<Flow>,
 }
 
 /// What its arguments are.
 #[derive(Clone, Copy)]
 pub enum Completes {
-    Nothing,
     Files,
     Tables,
     Databases,
@@ -34,28 +34,31 @@ const fn command(
     name: &'static str,
     args: &'static str,
     summary: &'static str,
-    completes: Completes,
+    completes: &'static [Completes],
     run: fn(&mut Session, &[&str]) -> Result<Flow>,
 ) -> Command {
     Command { name, args, summary, completes, run }
 }
 
-const SWITCH: Completes = Completes::Words(&["on", "off"]);
-const MODES: Completes = Completes::Words(&["box", "table", "column", "markdown", "json", "csv", "tabs", "line", "list", "quote", "insert"]);
+const FILES: &[Completes] = &[Completes::Files];
+const TABLES: &[Completes] = &[Completes::Tables];
+const HELP: &[Completes] = &[Completes::Help];
+const SWITCH: &[Completes] = &[Completes::Words(&["on", "off"])];
+const MODES: &[Completes] = &[Completes::Words(&["box", "table", "column", "markdown", "json", "csv", "tabs", "line", "list", "quote", "insert"])];
 
 /// In the order of `.help`; an abbreviation means the first that fits.
 pub const COMMANDS: &[Command] = &[
-    command("help", "[NAME]", "This list; or help on a command, a function, a table or a room", Completes::Help, help::help),
-    command("open", "[FILE]", "Close this database and open FILE, or one in memory", Completes::Files, files::open),
-    command("tables", "[PATTERN]", "Names of tables and views", Completes::Tables, look::tables),
-    command("schema", "[PATTERN]", "CREATE statements", Completes::Tables, look::schema),
-    command("indexes", "[TABLE]", "Names of indexes", Completes::Tables, look::indexes),
-    command("databases", "", "Attached databases and their files", Completes::Nothing, look::databases),
+    command("help", "[NAME]", "This list; or help on a command, a function, a table or a room", HELP, help::help),
+    command("open", "[FILE]", "Close this database and open FILE, or one in memory", FILES, files::open),
+    command("tables", "[PATTERN]", "Names of tables and views", TABLES, look::tables),
+    command("schema", "[PATTERN]", "CREATE statements", TABLES, look::schema),
+    command("indexes", "[TABLE]", "Names of indexes", TABLES, look::indexes),
+    command("databases", "", "Attached databases and their files", &[], look::databases),
     command("mode", "[MODE [TABLE]]", "Output as box, table, column, markdown, json, csv, tabs, line, list, quote, insert", MODES, switches::mode),
-    command("headers", "[on|off|auto]", "Column names above the rows", Completes::Words(&["on", "off", "auto"]), switches::headers),
-    command("nullvalue", "[TEXT]", "What stands for NULL", Completes::Nothing, switches::nullvalue),
-    command("separator", "TEXT", "What stands between two values in list mode", Completes::Nothing, switches::separator),
-    command("width", "[N]", "Fit tables into N columns; 0 for as wide as they are; without N as the terminal is", Completes::Nothing, switches::width),
+    command("headers", "[on|off|auto]", "Column names above the rows", &[Completes::Words(&["on", "off", "auto"])], switches::headers),
+    command("nullvalue", "[TEXT]", "What stands for NULL", &[], switches::nullvalue),
+    command("separator", "TEXT", "What stands between two values in list mode", &[], switches::separator),
+    command("width", "[N]", "Fit tables into N columns; 0 for as wide as they are; without N as the terminal is", &[], switches::width),
     command("timer", "[on|off]", "Time of each statement", SWITCH, switches::timer),
     command("echo", "[on|off]", "Show each statement before it runs", SWITCH, switches::echo),
     command("bail", "[on|off]", "Stop at the first error", SWITCH, switches::bail),
@@ -63,18 +66,18 @@ pub const COMMANDS: &[Command] = &[
         "param",
         "[set NAME VALUE | unset NAME | clear | list]",
         "Values for :name, @name, $name and ?1",
-        Completes::Words(&["set", "unset", "clear", "list"]),
+        &[Completes::Words(&["set", "unset", "clear", "list"])],
         switches::param,
     ),
-    command("read", "FILE", "Run the statements in FILE", Completes::Files, files::read),
-    command("load", "FILE [ENTRY]", "Load an extension library", Completes::Files, files::load),
-    command("output", "[FILE]", "Send output to FILE; without FILE back to the screen", Completes::Files, files::output),
-    command("once", "FILE", "Send the next statement's output to FILE", Completes::Files, files::once),
-    command("cd", "DIR", "Change the working directory", Completes::Files, files::cd),
-    command("print", "TEXT…", "Print TEXT", Completes::Nothing, switches::print),
-    command("show", "", "Current settings", Completes::Nothing, switches::show),
-    command("quit", "", "Leave; so does Ctrl-D", Completes::Nothing, |_, _| Ok(Flow::Leave(0))),
-    command("exit", "[CODE]", "Leave with an exit code", Completes::Nothing, switches::exit),
+    command("read", "FILE", "Run the statements in FILE", FILES, files::read),
+    command("load", "FILE [ENTRY]", "Load an extension library", FILES, files::load),
+    command("output", "[FILE]", "Send output to FILE; without FILE back to the screen", FILES, files::output),
+    command("once", "FILE", "Send the next statement's output to FILE", FILES, files::once),
+    command("cd", "DIR", "Change the working directory", FILES, files::cd),
+    command("print", "TEXT…", "Print TEXT", &[], switches::print),
+    command("show", "", "Current settings", &[], switches::show),
+    command("quit", "", "Leave; so does Ctrl-D", &[], |_, _| Ok(Flow::Leave(0))),
+    command("exit", "[CODE]", "Leave with an exit code", &[], switches::exit),
 ];
 
 /// By its name with or without the dot, or by the start of it.
