@@ -79,8 +79,9 @@ CREATE TABLE hub.sync_mapping (
 CREATE TABLE hub.alert_rules (
   rule_id     TEXT PRIMARY KEY NOT NULL,
   metric_type TEXT NOT NULL,
-  comparison  TEXT NOT NULL DEFAULT '>',            -- > >= < <= = !=
+  comparison  TEXT NOT NULL DEFAULT '>',            -- > >= < <= = != or anomaly: standard deviations from the usual for the hour
   threshold   REAL,
+  clear_threshold REAL,                             -- an open alert resolves here; NULL: where the rule no longer holds
   severity    TEXT NOT NULL DEFAULT 'WARNING',      -- INFO / WARNING / CRITICAL
   for_s       INTEGER NOT NULL DEFAULT 0,           -- how long it must hold
   scope       TEXT NOT NULL DEFAULT '*',            -- GLOB over db_name

@@ -1,5 +1,17 @@
-//! Whole runs made of the rooms below: the integration, its report, the monitor, maintenance.
+//! Whole runs made of the rooms below: the integration and its report, metrics, the monitor, alerts.
 use crate::kit::*;
 
-pub const ROOM: Room =
-    Room { name: "run", summary: "Whole runs made of the rooms below: the integration, its report, the monitor, maintenance.", functions: &[], tables: &[] };
+mod alerts;
+mod collect;
+mod deliver;
+mod host;
+mod measure;
+mod metrics;
+mod record;
+
+pub const ROOM: Room = Room {
+    name: "run",
+    summary: "Whole runs made of the rooms below: the integration and its report, metrics, the monitor, alerts.",
+    functions: &[alerts::EVALUATE_ALERTS, alerts::ACKNOWLEDGE_ALERT, alerts::RESOLVE_ALERT],
+    tables: &[collect::COLLECT_METRICS, collect::METRIC_TYPES],
+};
