@@ -1,4 +1,5 @@
 //! SQLite know-how as plain functions on a connection.
+pub mod affinity;
 pub mod copy;
 pub mod digest;
 pub mod foreign_keys;

@@ -4,6 +4,7 @@ mod finding;
 mod profile;
 mod report;
 mod subject;
+mod values;
 
 use crate::{kit::*, options};
 use finding::Finding;

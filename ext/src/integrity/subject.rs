@@ -41,6 +41,8 @@ pub struct Files {
     pub wal: Option<u64>,
     pub shm: Option<u64>,
     pub journal: Option<u64>,
+    /// The first 100 bytes; None where only SQLite may read them, or there are none.
+    pub header: Option<Vec<u8>>,
     /// The journal begins with the mark of an unfinished transaction.
     pub journal_is_hot: bool,
 }
@@ -69,7 +71,7 @@ impl<'h> Subject<'h> {
         if let Place::Server(_) = target.place {
             return Err(Error::unsupported(format!("{} is a server, and this examines SQLite databases", target.name)));
         }
-        let files = target.file(host)?.map(|p| Files::of(&p)).transpose()?;
+        let files = target.file(host)?.map(|p| Files::of(host, &p)).transpose()?;
         let mut subject = Subject {
             host,
             name: target.name.clone(),
@@ -196,7 +198,7 @@ fn objects(db: &Connection, schema: &str) -> Result<Vec<Object>> {
 }
 
 impl Files {
-    fn of(path: &Path) -> Result<Files> {
+    fn of(host: &Connection, path: &Path) -> Result<Files> {
         let size = fs::metadata(path).map_err(|e| Error::from(e).context(path.display()))?.len();
         let beside = |suffix| fs::metadata(crate::db::copy::with_suffix(path, suffix)).ok().map(|m| m.len());
         let mut start = [0u8; 8];
@@ -210,13 +212,21 @@ impl Files {
             wal: beside("-wal"),
             shm: beside("-shm"),
             journal: beside("-journal"),
+            header: if is_attached(host, path)? { None } else { first_bytes(path) },
             journal_is_hot: read.is_ok() && start == UNFINISHED,
         })
     }
 }
 
+/// The header of a file that this connection does not have open: closing our descriptor would drop its locks.
+fn first_bytes(path: &Path) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; 100];
+    std::io::Read::read_exact(&mut fs::File::open(path).ok()?, &mut bytes).ok()?;
+    Some(bytes)
+}
+
 /// Whether the caller's connection has this file open: then only SQLite may read it.
-pub fn is_attached(host: &Connection, path: &Path) -> Result<bool> {
+fn is_attached(host: &Connection, path: &Path) -> Result<bool> {
     let full = |p: &Path| p.canonicalize().unwrap_or_else(|_| p.to_owned());
     let names: Vec<String> = host.prepare("SELECT name FROM pragma_database_list")?.query_map([], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?;
     for name in names {

@@ -1,15 +1,10 @@
 //! Do the rows keep what the schema promises?
-use super::{Check, Findings, Reads, Severity::*, Subject, check};
-use crate::db::{
-    ident::quote,
-    lex,
-    schema::{Generated, Index},
-};
+use super::{Check, Findings, Reads, Severity::*, Subject, check, columns, each, each_table, select_where};
+use crate::db::{ident::quote, lex, schema::Index};
 use crate::error::Result;
 use crate::integrity::{
     finding::Finding,
-    profile::{Column, Tally, key_columns, shown_key},
-    subject::Item,
+    profile::{key_columns, shown_key},
 };
 use crate::kit::{Interrupt, Stmt};
 
@@ -19,30 +14,6 @@ pub const CHECKS: &[Check] = &[
     check("D03", "check_violation", Error, Reads::Rows, "Every row keeps the CHECK constraints of its table.", check_violation),
     check("D04", "invalid_utf8", Error, Reads::Rows, "Every text is valid in the database's encoding.", invalid_utf8),
 ];
-
-/// A finding for each remembered row of a tally, and the count of the others.
-fn each(out: &mut Findings, tally: &Tally, make: impl Fn() -> Finding) {
-    for key in &tally.keys {
-        out.add_with(|| make().key(key));
-    }
-    out.also(tally.count, tally.keys.len());
-}
-
-/// Every column of every table, with what was seen in it.
-fn columns(s: &Subject<'_>, mut see: impl FnMut(&Item, &crate::db::schema::Column, &Column)) -> Result<()> {
-    for (item, profile) in s.profiles()? {
-        for (column, seen) in item.table.columns.iter().zip(&profile.columns) {
-            if column.generated != Generated::Hidden {
-                see(item, column, seen);
-            }
-        }
-    }
-    Ok(())
-}
-
-fn select_where(item: &Item, condition: &str) -> String {
-    format!("SELECT * FROM {} WHERE {condition};", quote(&item.table.name))
-}
 
 fn not_null_violation(s: &Subject<'_>, out: &mut Findings) -> Result<()> {
     columns(s, |item, c, seen| {
@@ -73,7 +44,7 @@ fn terms(index: &Index) -> (Vec<String>, Option<String>) {
 
 fn unique_violation(s: &Subject<'_>, out: &mut Findings) -> Result<()> {
     let mut interrupt = Interrupt::of(s.host)?;
-    for item in &s.tables {
+    each_table(s, |item| {
         for index in item.indexes.iter().filter(|i| i.unique) {
             let (terms, condition) = terms(index);
             if terms.is_empty() {
@@ -104,13 +75,13 @@ fn unique_violation(s: &Subject<'_>, out: &mut Findings) -> Result<()> {
                 });
             }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 fn check_violation(s: &Subject<'_>, out: &mut Findings) -> Result<()> {
     let mut interrupt = Interrupt::of(s.host)?;
-    for item in &s.tables {
+    each_table(s, |item| {
         for rule in lex::checks(&item.table.sql) {
             let condition = format!("NOT ({rule})");
             let sql = format!("SELECT {} FROM {} NOT INDEXED WHERE {condition}", key_columns(item).join(", "), s.qualified(&item.table.name));
@@ -122,8 +93,8 @@ fn check_violation(s: &Subject<'_>, out: &mut Findings) -> Result<()> {
                 });
             }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 fn invalid_utf8(s: &Subject<'_>, out: &mut Findings) -> Result<()> {

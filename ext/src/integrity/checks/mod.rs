@@ -1,15 +1,24 @@
 //! The checks: THE list of what integrity_report looks for. Docs, `integrity_checks` and the tests follow from it.
 mod data;
 mod file;
+mod indexes;
 mod keys;
 mod schema;
+mod statistics;
 mod structure;
+mod types;
+mod values;
 
 use super::{
-    finding::{Findings, Severity},
-    subject::Subject,
+    finding::{Finding, Findings, Severity},
+    profile::{Column, Tally},
+    subject::{Item, Subject},
 };
-use crate::error::Result;
+use crate::db::{
+    ident::quote,
+    schema::{self as db_schema, Generated},
+};
+use crate::error::{Kind, Result};
 
 /// What a check needs to read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,7 +59,53 @@ const fn check(id: &'static str, name: &'static str, severity: Severity, reads: 
 
 /// Every check, in the order of the report.
 pub fn all() -> impl Iterator<Item = &'static Check> {
-    [structure::CHECKS, file::CHECKS, keys::CHECKS, data::CHECKS, schema::CHECKS].into_iter().flatten()
+    [structure::CHECKS, file::CHECKS, keys::CHECKS, data::CHECKS, values::CHECKS, schema::CHECKS, types::CHECKS, indexes::CHECKS, statistics::CHECKS]
+        .into_iter()
+        .flatten()
+}
+
+/// A finding for each remembered row of a tally, and the count of the others.
+fn each(out: &mut Findings, tally: &Tally, make: impl Fn() -> Finding) {
+    for key in &tally.keys {
+        out.add_with(|| make().key(key));
+    }
+    out.also(tally.count, tally.keys.len());
+}
+
+/// One finding that stands for all rows of a tally, the first of them as an example.
+fn summed(out: &mut Findings, tally: &Tally, make: impl Fn() -> Finding) {
+    if let Some(first) = tally.keys.first() {
+        out.add(make().key(first));
+    }
+}
+
+/// Every column of every table, with what was seen in it.
+fn columns(s: &Subject<'_>, mut see: impl FnMut(&Item, &db_schema::Column, &Column)) -> Result<()> {
+    for (item, profile) in s.profiles()? {
+        for (column, seen) in item.table.columns.iter().zip(&profile.columns) {
+            if column.generated != Generated::Hidden {
+                see(item, column, seen);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A damaged table does not hide the others: its error is told when all have been seen.
+fn each_table(s: &Subject<'_>, mut see: impl FnMut(&Item) -> Result<()>) -> Result<()> {
+    let mut trouble = None;
+    for item in &s.tables {
+        match see(item) {
+            Err(e) if e.kind == Kind::Interrupted => return Err(e),
+            Err(e) => trouble = trouble.or(Some(e.context(&item.table.name))),
+            Ok(()) => {}
+        }
+    }
+    trouble.map_or(Ok(()), Err)
+}
+
+fn select_where(item: &Item, condition: &str) -> String {
+    format!("SELECT * FROM {} WHERE {condition};", quote(&item.table.name))
 }
 
 #[cfg(test)]
