@@ -12,6 +12,7 @@ mod render;
 mod repl;
 mod run;
 mod session;
+mod spinner;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -12,16 +12,21 @@ use std::{
     process::exit,
     sync::{
         Mutex, Once,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Instant,
 };
 
-static RUNNING: AtomicBool = AtomicBool::new(false);
+/// How many nested things run that Ctrl-C cancels.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+/// Ctrl-C was pressed that often since the outermost of them started.
+static PRESSED: AtomicUsize = AtomicUsize::new(0);
 static HANDLE: Mutex<Option<InterruptHandle>> = Mutex::new(None);
 
 /// The exit code of a program ended by Ctrl-C.
 pub const INTERRUPTED: u8 = 130;
+/// What does not stop when asked is ended when asked again and again.
+const PATIENCE: usize = 3;
 
 /// From now on Ctrl-C cancels the running statement of this connection; with none running it ends the program.
 pub fn interrupts(handle: InterruptHandle) {
@@ -31,11 +36,39 @@ pub fn interrupts(handle: InterruptHandle) {
     }
     ONCE.call_once(|| {
         // Without a handler Ctrl-C ends the shell, as it would any program.
-        let _ = ctrlc::set_handler(|| match HANDLE.lock() {
-            Ok(h) if RUNNING.load(Ordering::SeqCst) => h.iter().for_each(InterruptHandle::interrupt),
-            _ => exit(INTERRUPTED.into()),
+        let _ = ctrlc::set_handler(|| {
+            let pressed = PRESSED.fetch_add(1, Ordering::SeqCst) + 1;
+            if RUNNING.load(Ordering::SeqCst) == 0 || pressed > PATIENCE {
+                exit(INTERRUPTED.into());
+            }
+            if let Ok(h) = HANDLE.lock() {
+                h.iter().for_each(InterruptHandle::interrupt);
+            }
         });
     });
+}
+
+/// Whether Ctrl-C was pressed while this runs.
+pub fn interrupted() -> bool {
+    PRESSED.load(Ordering::SeqCst) > 0
+}
+
+/// While one lives, Ctrl-C cancels and does not end the program.
+pub struct Running;
+
+impl Running {
+    pub fn start() -> Self {
+        if RUNNING.fetch_add(1, Ordering::SeqCst) == 0 {
+            PRESSED.store(0, Ordering::SeqCst);
+        }
+        Running
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        RUNNING.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// Runs text that is complete: dot commands by line, the rest as SQL.
@@ -101,17 +134,17 @@ pub fn sql(session: &mut Session, sql: &str) -> Result<()> {
     echo(session, sql)?;
     let opened = session.opened.clone();
     let opened = opened.borrow();
-    let running = Running::start();
+    let _running = Running::start();
     let began = Instant::now();
-    session.out.expect();
+    session.out.begin();
     let done = opened.db.prepare(sql).map_err(Error::from).and_then(|stmt| statement(session, stmt));
-    session.out.quiet();
-    drop(running);
-    if session.out.once {
-        session.out.to_stdout()?;
+    let left = session.out.is_paging();
+    session.out.end()?;
+    match done {
+        // The reader has seen enough.
+        Err(e) if left && e.is_closed_pipe() => {}
+        done => done?,
     }
-    done?;
-    session.out.flush()?;
     if session.timer {
         eprintln!("Time: {:.3} s", began.elapsed().as_secs_f64());
     }
@@ -151,19 +184,4 @@ fn statement(session: &mut Session, mut stmt: Statement<'_>) -> Result<()> {
     }
     printer.finish()?;
     failed.map_or(Ok(()), Err)
-}
-
-struct Running;
-
-impl Running {
-    fn start() -> Self {
-        RUNNING.store(true, Ordering::SeqCst);
-        Running
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        RUNNING.store(false, Ordering::SeqCst);
-    }
 }

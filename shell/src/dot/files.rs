@@ -2,7 +2,9 @@
 use super::usage;
 use crate::{
     error::{Error, Result},
-    open, run,
+    open,
+    render::{Format, Mode, name},
+    run,
     session::{Flow, Session},
 };
 use std::{fs::File, io::BufReader, path::Path};
@@ -59,4 +61,35 @@ pub fn cd(_: &mut Session, args: &[&str]) -> Result<Flow> {
     let path = args.first().ok_or_else(usage)?;
     std::env::set_current_dir(path).map_err(named(path))?;
     Ok(Flow::Go)
+}
+
+/// The whole statement's output, in the format the file's name asks for.
+pub fn export(session: &mut Session, text: &str) -> Result<Flow> {
+    let (path, what) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    let path = Path::new(path.trim_matches(['\'', '"']));
+    let what = what.trim().trim_end_matches(';');
+    if path.as_os_str().is_empty() || what.is_empty() {
+        return Err(usage());
+    }
+    let mode = match path.extension().and_then(|e| e.to_str()).unwrap_or_default() {
+        "csv" => Mode::Csv,
+        "tsv" => Mode::Tabs,
+        "json" => Mode::Json,
+        "md" => Mode::Markdown,
+        "sql" => Mode::Insert,
+        "txt" => Mode::Table,
+        other => return Err(Error::usage(format!("no format for files that end in \".{other}\"; there are .csv .tsv .json .md .sql .txt"))),
+    };
+    let is_name = !what.contains(char::is_whitespace);
+    let sql = if is_name { format!("SELECT * FROM {}", name(what.trim_matches('"'))) } else { what.to_owned() };
+    // A mistyped name leaves no empty file behind.
+    session.opened.borrow().db.prepare(&sql)?;
+    let mut format = Format::new(mode);
+    format.headers = Some(true);
+    format.insert = if is_name { what.trim_matches('"').to_owned() } else { "t".to_owned() };
+    let usual = std::mem::replace(&mut session.format, format);
+    let opened = session.out.to_file(path, true).map_err(named(&path.display().to_string()));
+    let done = opened.and_then(|()| run::sql(session, &sql));
+    session.format = usual;
+    done.map(|()| Flow::Go)
 }

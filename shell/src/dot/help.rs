@@ -69,8 +69,7 @@ fn entry(session: &mut Session, e: &Entry) -> Result<()> {
         let lines = e.options.lines().filter_map(|l| l.split_once(": ")).map(|(k, s)| (format!("    {k}"), s.to_owned())).collect();
         two_columns(session, lines)?;
     }
-    writeln!(session.out, "  Example: {}", e.example)?;
-    Ok(())
+    two_columns(session, vec![("  Example".to_owned(), e.example.clone())])
 }
 
 /// Names on the left, words on the right, wrapped where the terminal ends.

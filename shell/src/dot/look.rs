@@ -42,7 +42,6 @@ pub fn schema(session: &mut Session, args: &[&str]) -> Result<Flow> {
     for sql in everywhere(session, "sql || ';'", filter, like(args))? {
         writeln!(session.out, "{sql}")?;
     }
-    session.out.flush()?;
     Ok(Flow::Go)
 }
 
@@ -66,6 +65,28 @@ fn columns(session: &mut Session, names: &[String]) -> Result<Flow> {
         let cells: Vec<String> = names.iter().skip(line).step_by(down).map(|n| format!("{n:wide$}")).collect();
         writeln!(session.out, "{}", cells.concat().trim_end())?;
     }
-    session.out.flush()?;
     Ok(Flow::Go)
+}
+
+/// The plan as a tree.
+pub fn explain(session: &mut Session, sql: &str) -> Result<Flow> {
+    if sql.is_empty() {
+        return Err(super::usage());
+    }
+    let opened = session.opened.clone();
+    let opened = opened.borrow();
+    let mut q = opened.db.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+    let steps: Vec<(i64, i64, String)> = q.query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(3)?)))?.collect::<rusqlite::Result<_>>()?;
+    branch(session, &steps, 0, "")?;
+    Ok(Flow::Go)
+}
+
+fn branch(session: &mut Session, steps: &[(i64, i64, String)], parent: i64, indent: &str) -> Result<()> {
+    let children: Vec<_> = steps.iter().filter(|(_, p, _)| *p == parent).collect();
+    for (i, (id, _, detail)) in children.iter().enumerate() {
+        let last = i + 1 == children.len();
+        writeln!(session.out, "{indent}{}{detail}", if last { "└─ " } else { "├─ " })?;
+        branch(session, steps, *id, &format!("{indent}{}", if last { "   " } else { "│  " }))?;
+    }
+    Ok(())
 }

@@ -1,8 +1,12 @@
 //! Dot commands: what the shell itself does, by the names users of `sqlite3` have in their fingers.
+mod dump;
 mod files;
+mod fleet;
 mod help;
+mod import;
 mod look;
 mod switches;
+mod watch;
 
 pub use files::read_file;
 
@@ -10,6 +14,7 @@ use crate::{
     error::{Error, Result},
     session::{Flow, Session},
 };
+use std::io::Write;
 
 pub struct Command {
     pub name: &'static str,
@@ -17,7 +22,15 @@ pub struct Command {
     pub summary: &'static str,
     /// One for each argument; the last stands for all that follow.
     pub completes: &'static [Completes],
-    run: fn(&mut Session, &[&str]) -> Result<Flow>,
+    run: Run,
+}
+
+/// How a command takes what follows its name.
+#[derive(Clone, Copy)]
+enum Run {
+    Words(fn(&mut Session, &[&str]) -> Result<Flow>),
+    /// As it stands: it holds SQL, whose quotes are its own.
+    Text(fn(&mut Session, &str) -> Result<Flow>),
 }
 
 /// What its arguments are.
@@ -37,10 +50,21 @@ const fn command(
     completes: &'static [Completes],
     run: fn(&mut Session, &[&str]) -> Result<Flow>,
 ) -> Command {
-    Command { name, args, summary, completes, run }
+    Command { name, args, summary, completes, run: Run::Words(run) }
+}
+
+const fn sql_command(
+    name: &'static str,
+    args: &'static str,
+    summary: &'static str,
+    completes: &'static [Completes],
+    run: fn(&mut Session, &str) -> Result<Flow>,
+) -> Command {
+    Command { name, args, summary, completes, run: Run::Text(run) }
 }
 
 const FILES: &[Completes] = &[Completes::Files];
+const DATABASES: &[Completes] = &[Completes::Databases];
 const TABLES: &[Completes] = &[Completes::Tables];
 const HELP: &[Completes] = &[Completes::Help];
 const SWITCH: &[Completes] = &[Completes::Words(&["on", "off"])];
@@ -73,6 +97,36 @@ pub const COMMANDS: &[Command] = &[
     command("load", "FILE [ENTRY]", "Load an extension library", FILES, files::load),
     command("output", "[FILE]", "Send output to FILE; without FILE back to the screen", FILES, files::output),
     command("once", "FILE", "Send the next statement's output to FILE", FILES, files::once),
+    command(
+        "import",
+        "FILE TABLE",
+        "Put the rows of a CSV, TSV, JSON or JSON-lines file into TABLE, made where it is missing",
+        &[Completes::Files, Completes::Tables],
+        import::import,
+    ),
+    sql_command(
+        "export",
+        "FILE [TABLE | SELECT …]",
+        "Write rows to FILE as its name says: .csv .tsv .json .md .sql .txt",
+        &[Completes::Files, Completes::Tables],
+        files::export,
+    ),
+    command("dump", "[PATTERN]", "The database, or some tables, as SQL", TABLES, dump::dump),
+    sql_command("explain", "SQL", "How SQLite would run a statement", TABLES, look::explain),
+    sql_command("watch", "[SECONDS] SQL", "Run a statement again and again, until Ctrl-C", TABLES, watch::watch),
+    sql_command("fleet", "[WHERE …]", "Health of every registered database", &[], fleet::fleet),
+    command("health", "[DB]", "Health of a database", DATABASES, fleet::health),
+    command("size", "[DB [LIMIT_MB]]", "Size of a database against its limit", DATABASES, fleet::size),
+    sql_command(
+        "sync",
+        "[TABLE TARGET [OPTIONS]]",
+        "Bring a table over to TARGET; alone it runs every mapping",
+        &[Completes::Tables, Completes::Databases],
+        fleet::sync,
+    ),
+    command("backup", "[[DB] FILE]", "Back up into the catalogue; or copy a database to FILE", DATABASES, fleet::backup),
+    command("restore", "BACKUP FILE", "Restore a backup of the catalogue into FILE", FILES, fleet::restore),
+    command("pager", "[on|off|COMMAND]", "Long output goes through a pager", SWITCH, switches::pager),
     command("cd", "DIR", "Change the working directory", FILES, files::cd),
     command("print", "TEXT…", "Print TEXT", &[], switches::print),
     command("show", "", "Current settings", &[], switches::show),
@@ -90,14 +144,21 @@ pub fn find(name: &str) -> Option<&'static Command> {
 
 /// Runs one line that starts with a dot.
 pub fn run(session: &mut Session, line: &str) -> Result<Flow> {
-    let words = split(line.trim_end_matches(';').trim_end())?;
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let Some((name, args)) = words.split_first() else { return Ok(Flow::Go) };
+    let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    let name = name.trim_end_matches(';');
     let Some(c) = find(name) else {
         let near = dbint::did_you_mean(name, COMMANDS.iter().map(|c| c.name)).replace(" \"", " \".");
         return Err(Error::usage(format!("no command \"{name}\".{near} .help lists them")));
     };
-    (c.run)(session, args).map_err(|e| match e {
+    let done = match c.run {
+        Run::Text(f) => f(session, rest.trim()),
+        Run::Words(f) => {
+            let words = split(rest.trim_end().trim_end_matches(';'))?;
+            f(session, &words.iter().map(String::as_str).collect::<Vec<_>>())
+        }
+    };
+    session.out.flush()?;
+    done.map_err(|e| match e {
         Error::Usage(text) if text.is_empty() => Error::usage(format!("usage: .{} {}", c.name, c.args)),
         other => other,
     })

@@ -15,7 +15,6 @@ fn word(mode: Mode) -> String {
 
 fn say(session: &mut Session, text: impl std::fmt::Display) -> Result<Flow> {
     writeln!(session.out, "{text}")?;
-    session.out.flush()?;
     Ok(Flow::Go)
 }
 
@@ -127,7 +126,6 @@ pub fn show(session: &mut Session, _: &[&str]) -> Result<Flow> {
     for (k, v) in lines {
         writeln!(session.out, "{k:>10}: {v}")?;
     }
-    session.out.flush()?;
     Ok(Flow::Go)
 }
 
@@ -137,7 +135,6 @@ pub fn param(session: &mut Session, args: &[&str]) -> Result<Flow> {
         [] | ["list"] => {
             let lines: Vec<String> = session.params.iter().map(|(k, v)| format!("{k} = {}", literal(ValueRef::from(v)))).collect();
             lines.iter().try_for_each(|l| writeln!(session.out, "{l}"))?;
-            session.out.flush()?;
         }
         ["set", name, words @ ..] if !words.is_empty() => {
             let name = if name.starts_with([':', '@', '$', '?']) { (*name).to_owned() } else { format!(":{name}") };
@@ -153,4 +150,23 @@ pub fn param(session: &mut Session, args: &[&str]) -> Result<Flow> {
         _ => return Err(usage()),
     }
     Ok(Flow::Go)
+}
+
+pub fn pager(session: &mut Session, args: &[&str]) -> Result<Flow> {
+    let now = match args {
+        [] => session.out.pager.clone().unwrap_or_else(|| "off".to_owned()),
+        ["off"] => {
+            session.out.pager = None;
+            return Ok(Flow::Go);
+        }
+        ["on"] => {
+            session.out.pager = Some(crate::out::usual_pager());
+            return Ok(Flow::Go);
+        }
+        command => {
+            session.out.pager = Some(command.join(" "));
+            return Ok(Flow::Go);
+        }
+    };
+    say(session, now)
 }
