@@ -7,6 +7,9 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
+/// The number of columns, and the rows; or the error.
+type Answer = Result<(usize, Vec<Vec<Value>>), String>;
+
 /// tests/hosts/driver.c linked with another SQLite.
 pub struct Driver {
     child: Child,
@@ -22,14 +25,20 @@ impl Driver {
 
     /// The same with another working folder.
     pub fn open_in(folder: &Path, name: &str, file: &Path, library: &Path) -> Result<Driver, String> {
-        let mut child =
-            Command::new(client(name).join("driver")).arg(file).arg(library).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
+        let mut child = Command::new(client(name).join("driver"))
+            .arg(file)
+            .arg(library)
+            .current_dir(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|e| e.to_string())?;
         let (ask, answer) = (child.stdin.take(), child.stdout.take().ok_or("no stdout")?);
         Ok(Driver { child, ask, answer: BufReader::new(answer) })
     }
 
     /// Runs some statements; answers the number of columns and the rows of the last.
-    pub fn run(&mut self, sql: &str) -> Result<(usize, Vec<Vec<Value>>), String> {
+    pub fn run(&mut self, sql: &str) -> Answer {
         self.ask(sql).unwrap_or_else(|e| Err(e.to_string()))
     }
 
@@ -39,7 +48,7 @@ impl Driver {
         Ok(self.child.wait()?.code())
     }
 
-    fn ask(&mut self, sql: &str) -> io::Result<Result<(usize, Vec<Vec<Value>>), String>> {
+    fn ask(&mut self, sql: &str) -> io::Result<Answer> {
         if let Some(ask) = &mut self.ask {
             // A host that has ended says why in its answer.
             let _ = ask.write_all(format!("{}\n{sql}", sql.len()).as_bytes()).and_then(|()| ask.flush());

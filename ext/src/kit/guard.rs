@@ -23,14 +23,26 @@ pub fn guard_table<T>(name: &str, body: impl FnOnce() -> Result<T>) -> rusqlite:
 /// `Err` holds the panic's message.
 pub fn caught<T>(body: impl FnOnce() -> T) -> std::result::Result<T, String> {
     GUARDED.set(GUARDED.get() + 1);
-    let out = catch_unwind(AssertUnwindSafe(body));
-    GUARDED.set(GUARDED.get() - 1);
-    out.map_err(|p| {
+    let out = catch_unwind(AssertUnwindSafe(body)).map_err(|p| {
         let text = p.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| p.downcast_ref::<String>().cloned());
         // A payload whose own Drop panics must not get through either.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(p)));
         text.unwrap_or_else(|| "panic".into())
-    })
+    });
+    GUARDED.set(GUARDED.get() - 1);
+    out
+}
+
+#[cfg(test)]
+thread_local!(pub static PANIC_AT: Cell<&'static str> = const { Cell::new("") });
+
+/// Where a unit test forces a panic: each callback passes here, and in the product nothing happens.
+#[inline(always)]
+pub(super) fn trip(_callback: &str) {
+    #[cfg(test)]
+    if PANIC_AT.get() == _callback {
+        panic!("forced in {_callback}");
+    }
 }
 
 /// Keeps a caught panic from printing a trace into the host's terminal.

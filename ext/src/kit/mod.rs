@@ -5,6 +5,8 @@ mod function;
 mod guard;
 mod interrupt;
 mod options;
+#[cfg(test)]
+mod panics;
 mod peek;
 mod spec;
 mod statement;

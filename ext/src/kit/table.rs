@@ -1,7 +1,7 @@
 //! One virtual-table module serves every [`Table`]: arguments are hidden columns,
 //! rows come from an iterator, and no caller writes `unsafe`.
 #![allow(unsafe_code)]
-use super::{Access, Call, Rows, Table, caught, function::owned, guard_table};
+use super::{Access, Call, Rows, Table, caught, function::owned, guard::trip, guard_table};
 use crate::error::{Error, Result};
 use rusqlite::{Connection, types::Value, vtab::*};
 use std::{
@@ -29,6 +29,7 @@ unsafe impl<'v> VTab<'v> for Vtab {
 
     fn connect(db: &mut VTabConnection, aux: Option<&Self::Aux>, _: &[u8], _: &[u8], _: &[u8], _: &[&[u8]]) -> rusqlite::Result<(Cow<'static, CStr>, Self)> {
         guard_table("dbint", || {
+            trip("connect");
             let spec = *aux.ok_or_else(|| Error::internal("no table spec"))?;
             match spec.access {
                 Access::Pure => db.config(VTabConfig::Innocuous)?,
@@ -45,11 +46,15 @@ unsafe impl<'v> VTab<'v> for Vtab {
     }
 
     fn best_index(&self, info: &mut IndexInfo) -> rusqlite::Result<bool> {
-        guard_table(self.spec.name, || plan(self.spec, info))
+        guard_table(self.spec.name, || {
+            trip("best_index");
+            plan(self.spec, info)
+        })
     }
 
     fn open(&'v mut self) -> rusqlite::Result<Self::Cursor> {
         guard_table(self.spec.name, || {
+            trip("open");
             Ok(Cursor { base: sqlite3_vtab_cursor::default(), spec: self.spec, db: self.db, rows: None, row: None, args: vec![], rowid: 0, of: PhantomData })
         })
     }
@@ -115,6 +120,7 @@ unsafe impl VTabCursor for Cursor<'_> {
         self.close();
         self.rowid = 0;
         let (given, rows) = guard_table(spec.name, || {
+            trip("filter");
             let mut from = args.iter();
             let given = (0..spec.args.len())
                 .map(|i| if plan & (1 << i) != 0 { from.next().map_or(Ok(Value::Null), |v| owned(v, i)) } else { Ok(Value::Null) })
@@ -131,7 +137,15 @@ unsafe impl VTabCursor for Cursor<'_> {
 
     fn next(&mut self) -> rusqlite::Result<()> {
         let rows = &mut self.rows;
-        self.row = guard_table(self.spec.name, || rows.as_mut().and_then(Iterator::next).transpose())?;
+        self.row = guard_table(self.spec.name, || {
+            trip("next");
+            let row = rows.as_mut().and_then(Iterator::next).transpose()?;
+            if row.is_none() {
+                // Ended here, what the iterator holds is free at once, and a panic of its Drop is told.
+                drop(rows.take());
+            }
+            Ok(row)
+        })?;
         self.rowid += 1;
         Ok(())
     }
@@ -142,6 +156,7 @@ unsafe impl VTabCursor for Cursor<'_> {
 
     fn column(&self, ctx: &mut Context, i: c_int) -> rusqlite::Result<()> {
         guard_table(self.spec.name, || {
+            trip("column");
             let i = i as usize;
             let n = self.spec.columns.len();
             let v = if i < n { self.row.as_ref().and_then(|r| r.get(i)) } else { self.args.get(i - n) };
