@@ -33,6 +33,7 @@ mod quality;
 mod run;
 mod size;
 mod sync;
+mod track;
 
 pub use catalog::ROOMS;
 pub use error::{Error, Kind, Result, did_you_mean};

@@ -23,7 +23,7 @@ pub const TABLE_CHECKSUM: Function = Function {
     returns: "text: 32 hexadecimal digits, 64 for sha256",
     access: Access::Outside,
     summary: "The content of a table as one short text: equal rows give equal texts, whatever their order.",
-    example: "SELECT table_checksum('sessions', 'session_management') = table_checksum('sessions', 'session_management', '{\"method\":\"cursors\"}') AS same;",
+    example: "SELECT table_checksum('session_tracking', 'session_management') = table_checksum('session_tracking', 'session_management', '{\"method\":\"cursors\"}') AS same;",
     run: |call| {
         let o: ChecksumOptions = call.options()?;
         let algorithm = match one_of("algorithm", o.algorithm.as_deref().unwrap_or("fast"), &["fast", "sha256"])? {

@@ -1,5 +1,6 @@
 //! SQLite know-how as plain functions on a connection.
 pub mod affinity;
+pub mod changelog;
 pub mod copy;
 pub mod digest;
 pub mod foreign_keys;
@@ -13,3 +14,4 @@ pub mod parallel;
 pub mod schema;
 pub mod size;
 pub mod time;
+pub mod transaction;

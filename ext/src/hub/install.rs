@@ -136,16 +136,7 @@ fn locate(db: &Connection) -> Result<Option<(Hub, i64)>> {
     Ok(None)
 }
 
-/// Runs `body` in a savepoint: all of it, or nothing, inside whatever transaction the caller has.
-pub fn savepoint<T>(db: &Connection, body: impl FnOnce() -> Result<T>) -> Result<T> {
-    db.execute_batch("SAVEPOINT dbint")?;
-    let out = body();
-    let end = if out.is_ok() { "RELEASE dbint" } else { "ROLLBACK TO dbint; RELEASE dbint" };
-    let ended = db.execute_batch(end);
-    let out = out?;
-    ended?;
-    Ok(out)
-}
+pub use crate::db::transaction::savepoint;
 
 /// Creates what is missing. `prefix` None keeps the prefix of the hub that is there.
 pub fn install(db: &Connection, schema: &str, prefix: Option<&str>) -> Result<Installed> {

@@ -41,15 +41,6 @@ pub fn transaction(db: &Connection, schema: &str) -> Option<Transaction> {
     }
 }
 
-/// Threads that may use connections of their own: 1 where the host's SQLite was built without mutexes.
-pub fn threads() -> usize {
-    // SAFETY: takes nothing and tells a constant of the build.
-    match caught(|| unsafe { ffi::sqlite3_threadsafe() }) {
-        Ok(n) if n != 0 => std::thread::available_parallelism().map_or(1, usize::from),
-        _ => 1,
-    }
-}
-
 /// The VFS below `schema`; names of stacked ones are joined by `/`.
 pub fn vfs_name(db: &Connection, schema: &str) -> Option<String> {
     let p = control(db, schema, ffi::SQLITE_FCNTL_VFSNAME, ptr::null_mut::<c_char>())?;

@@ -2,6 +2,7 @@
 use super::Sum;
 use crate::{
     db::{
+        affinity::Affinity,
         pages::{self, Bad, Index, PageReader, Record, Snapshot, Why},
         schema::{self, Generated, Table, TableKind},
     },
@@ -61,7 +62,7 @@ impl Layout {
             let column = own.column(name).ok_or(Why::Schema)?;
             stored.push(Stored {
                 column: writable.iter().position(|w| w == name),
-                real: is_real(&column.ty),
+                real: Affinity::of(&column.ty) == Affinity::Real,
                 default: column.default.as_ref().is_some_and(|d| !d.eq_ignore_ascii_case("null")),
             });
         }
@@ -109,13 +110,6 @@ impl Layout {
     }
 }
 
-/// SQLite's rules of affinity, in their order.
-fn is_real(declared: &str) -> bool {
-    let ty = declared.to_ascii_uppercase();
-    let has = |words: &[&str]| words.iter().any(|w| ty.contains(w));
-    !has(&["INT", "CHAR", "CLOB", "TEXT", "BLOB"]) && has(&["REAL", "FLOA", "DOUB"])
-}
-
 /// Adds every row of the table to `sum`; with a second snapshot of the same instant, two threads share the work.
 pub fn add(snapshot: &Snapshot, table: &Table, sum: &mut Sum, tick: &mut dyn FnMut() -> crate::Result<()>) -> crate::Result<Result<(), Why>> {
     let layout = match Layout::of(snapshot, table) {
@@ -161,7 +155,9 @@ fn rows(snapshot: &Snapshot, reader: &PageReader<'_>, layout: &Layout, sum: &mut
         Err(bad) => return Ok(Err(bad)),
     };
     let second = match parts.as_slice() {
-        [_, second] if reader.pages >= WORTH_A_THREAD && crate::kit::file::threads() > 1 => snapshot.again().map(|s| (s, second.clone())),
+        [_, second] if reader.pages >= WORTH_A_THREAD && crate::kit::threads_allowed() && std::thread::available_parallelism().is_ok_and(|n| n.get() > 1) => {
+            snapshot.again().map(|s| (s, second.clone()))
+        }
         _ => None,
     };
     let Some((other, second)) = second else {
