@@ -72,6 +72,14 @@ fn suggestion(db: &Connection, text: &str) -> Option<String> {
     use crate::complete::names;
     let after = |mark: &str| text.split_once(mark).map(|(_, t)| t.split(" in \"").next().unwrap_or(t).trim());
     let last = |name: &str| name.rsplit('.').next().unwrap_or(name).to_owned();
+    let declared =
+        |name: &str, kind: &str| !names::list(db, "SELECT 1 || '' FROM dbint_functions WHERE name = ? COLLATE NOCASE AND kind = ?", &[&name, &kind]).is_empty();
+    if let Some(t) = after("no such table: ").filter(|t| declared(t, "function")) {
+        return Some(format!(" It is a function: SELECT {t}(…)"));
+    }
+    if let Some(t) = after("no such function: ").filter(|t| declared(t, "table")) {
+        return Some(format!(" It is a table: SELECT * FROM {t}(…)"));
+    }
     let (given, known) = if let Some(t) = after("no such table: ").or_else(|| after("no such view: ")) {
         (last(t), names::tables(db))
     } else if let Some(t) = after("no such column: ").or_else(|| after("has no column named ")) {

@@ -192,10 +192,17 @@ SELECT sync_table('session_tracking', 'analytics', '{"source":"session_managemen
 
 SELECT r.db_name, count(*) AS checks, sum(NOT i.passed) AS findings FROM database_registry AS r, integrity_report(r.db_name) AS i GROUP BY r.db_name;
 
--- 9. See the views
+-- 9. Measure, and hold the figures against the alert rules
+
+SELECT r.db_name, count(*) AS metrics FROM database_registry AS r, collect_metrics(r.db_name) AS m GROUP BY r.db_name;
+SELECT evaluate_alerts();
+
+-- 10. See the views
 
 SELECT db_name, health_status, performance_score, last_modified FROM unified_system_status;
 SELECT source_db, target_db, total_syncs, successful_syncs, round(avg_duration, 3) AS avg_duration FROM sync_status_summary;
-SELECT db_name, metric_type, measurement_count, round(avg_value, 3) AS avg_value FROM performance_dashboard;
-SELECT * FROM performance_analytics;
+SELECT db_name, metric_type, measurement_count, round(avg_value, 3) AS avg_value, last_measurement FROM performance_dashboard WHERE db_name = 'analytics';
+SELECT db_name, round(1000 * avg_query_time, 3) AS avg_query_ms, round(1000 * avg_sync_duration, 1) AS avg_sync_ms, round(avg_memory_usage, 1) AS avg_memory_percent,
+       total_measurements
+  FROM performance_analytics;
 SELECT severity, db_name, message FROM active_alerts;
