@@ -34,6 +34,11 @@ struct Unique {
     unless: Option<String>,
 }
 
+/// Before an INSERT that leaves the rowid to SQLite, NEW's rowid reads as -1: it tells nothing about the key then.
+fn unset(row: &str, alias: Option<&str>) -> String {
+    alias.filter(|_| row == "NEW.").map_or(String::new(), |c| format!(" OR NEW.{} = -1", quote(c)))
+}
+
 pub fn name_prefix(table: &str) -> String {
     format!("dbint_track_{table}_")
 }
@@ -45,6 +50,7 @@ pub fn all(db: &Connection, table: &Table, key: &[String], log: &str) -> Result<
     let of = |row: &str| key.iter().map(|c| format!("{row}.{}", quote(c))).collect::<Vec<_>>().join(", ");
     let differs = |a: &str, b: &str| key.iter().map(|c| format!("{a}{c} IS NOT {b}{c}", c = quote(c))).collect::<Vec<_>>().join(" OR ");
     let log = quote(log);
+    let alias = table.rowid_alias(db)?.map(|c| c.name.as_str()).filter(|a| key.iter().any(|k| same(k, a)));
     let mut made = vec![];
     let mut make = |what: String, event: String, body: String| {
         let name = format!("{}{what}", name_prefix(&table.name));
@@ -58,7 +64,10 @@ pub fn all(db: &Connection, table: &Table, key: &[String], log: &str) -> Result<
     });
     make("delete".into(), format!("AFTER DELETE ON {on}"), format!("INSERT INTO {log}({ks}, deleted_at) VALUES({}, {NOW})", of("OLD")));
     for (i, u) in uniques(db, table, key)?.iter().enumerate() {
-        let find = |new: &str| format!("INSERT INTO {log}({ks}) SELECT {} FROM {on} WHERE {} AND ({})", of(&on), u.collides, differs(&format!("{on}."), new));
+        let find = |row: &str| {
+            let other = differs(&format!("{on}."), row) + &unset(row, alias);
+            format!("INSERT INTO {log}({ks}) SELECT {} FROM {on} WHERE {} AND ({other})", of(&on), u.collides)
+        };
         let unless = u.unless.as_ref().map_or(String::new(), |c| format!(" WHEN {c}"));
         make(format!("replace_{i}"), format!("BEFORE INSERT ON {on}{unless}"), find("NEW."));
         let of = u.columns.as_ref().map_or(String::new(), |c| format!(" OF {}", touched(table, c)));
@@ -107,30 +116,32 @@ fn of_index(table: &Table, index: &Index) -> Unique {
     let on = quote(&table.name);
     let (terms, condition) = index.sql.as_deref().map(lex::index).unwrap_or_default();
     let mut collides = vec![];
-    let mut columns = Some(vec![]);
+    let mut columns: Vec<String> = index.columns.iter().flatten().cloned().collect();
     for (i, column) in index.columns.iter().enumerate() {
         let collation = index.collations.get(i).map_or("BINARY", String::as_str);
         match column {
-            Some(c) => {
-                let plain = table.column(c).is_some_and(|c| c.generated == Generated::No);
-                match &mut columns {
-                    Some(all) if plain => all.push(c.clone()),
-                    _ => columns = None,
-                }
-                collides.push(format!("{on}.{} = {} COLLATE {}", quote(c), new_value(table, c), quote(collation)));
-            }
+            Some(c) => collides.push(format!("{on}.{} = {} COLLATE {}", quote(c), new_value(table, c), quote(collation))),
             None => {
-                columns = None;
                 // The expression on NEW's values, which go by the table's own names there.
                 let term = terms.get(i).copied().unwrap_or("NULL");
                 let values = table.columns.iter().map(|c| format!("{} AS {}", new_value(table, &c.name), quote(&c.name))).collect::<Vec<_>>().join(", ");
                 collides.push(format!("({term}) = (SELECT {term} FROM (SELECT {values}) AS {on})"));
+                columns.extend(named(table, term));
             }
         }
     }
     // On the table's side only: a row that NEW cannot push out is logged at worst.
     collides.extend(condition.map(|c| format!("({c})")));
+    // A change of a column in the condition can bring a row into the index.
+    columns.extend(condition.into_iter().flat_map(|c| named(table, c)));
+    let plain = |c: &String| table.column(c).is_some_and(|c| c.generated == Generated::No);
+    let columns = columns.iter().all(plain).then_some(columns);
     Unique { collides: collides.join(" AND "), columns, unless: None }
+}
+
+/// The columns whose names occur in an expression: at least those it reads.
+fn named(table: &Table, expression: &str) -> Vec<String> {
+    lex::tokens(expression).iter().filter_map(lex::Token::name).filter_map(|n| table.column(&n)).map(|c| c.name.clone()).collect()
 }
 
 /// What the column of the new row will hold: REPLACE puts the default in place of a NULL that is not allowed.
