@@ -3,11 +3,11 @@ use super::bytes::{hex, sha256};
 use super::lock::Lock;
 use super::manifest::{Head, Pages, Type};
 use super::repository::{Proof, Repository};
-use super::source::{Copied, Source};
+use super::source::{self, MOVED, Source, Tick};
 use super::{catalogue, place, restore, take};
 use crate::db::time;
 use crate::error::{At, Error, Kind, Result};
-use crate::hub::{Target, target::Place};
+use crate::hub::Target;
 use crate::{kit::Interrupt, options};
 use rusqlite::Connection;
 use serde_json::{Value as Json, json};
@@ -21,6 +21,8 @@ options! {
         name: String,
         /// The folder of the backups; default: the setting backup.path.
         path: String,
+        /// A file with the key: a passphrase, an age identity or an age recipient; default: the environment's BACKUP_ENCRYPTION_KEY.
+        key_file: String,
         /// Restore to a temporary file and check it; default true.
         restore_test: bool,
         /// zstd (default) or none.
@@ -40,6 +42,8 @@ pub struct Wish {
     restore_test: bool,
     allow_damaged: bool,
     pub fleet: Option<String>,
+    /// The moment all of a fleet share.
+    pub instant: Option<String>,
 }
 
 impl Wish {
@@ -61,6 +65,7 @@ impl Wish {
             restore_test: o.restore_test.unwrap_or(true),
             allow_damaged: o.allow_damaged.unwrap_or(false),
             fleet: None,
+            instant: None,
         })
     }
 }
@@ -70,6 +75,8 @@ pub struct Done {
     pub head: Head,
     pub proof: Option<Proof>,
     pub note: Option<&'static str>,
+    /// How the pages were read.
+    pub read: &'static str,
     pub new_pages: usize,
     pub duration_s: f64,
 }
@@ -78,51 +85,22 @@ pub fn backup(host: &Connection, db: Option<&str>, o: &BackupOptions) -> Result<
     let started = Instant::now();
     let wish = Wish::read(o)?;
     let target = Target::resolve(host, db)?;
-    let repo = place::open_or_create(host, o.path.as_deref())?;
+    let repo = place::open_or_create(host, o.path.as_deref(), o.key_file.as_deref())?;
     let mut lock = Lock::take(&repo.dir, "backup")?;
     repo.tidy();
     let mut interrupt = Interrupt::of(host)?;
     let mut tick = || lock.renew().and_then(|()| interrupt.check());
-    let mut source = open_source(host, &target, &repo, &mut tick).at(&target.name)?;
     let file = target.file(host)?.map(|f| f.canonicalize().unwrap_or(f).display().to_string());
-    let mut done = one(&repo, source.as_mut(), &target.name, file, &wish, &mut tick).at(&target.name)?;
-    drop(source);
+    let mut take = |source: &mut dyn Source, tick: Tick<'_>| one(&repo, source, &target.name, file.clone(), &wish, tick);
+    let mut done = source::with(host, &target, &repo, &mut tick, &mut take).at(&target.name)?;
     prove(&repo, &mut done, &wish, &mut tick).at(&target.name)?;
     done.duration_s = started.elapsed().as_secs_f64();
     catalogue::add(host, &repo, &done.head, done.proof.as_ref())?;
     Ok(receipt(&repo, &done))
 }
 
-/// The pages of the database as last committed.
-fn open_source(host: &Connection, target: &Target, repo: &Repository, tick: &mut dyn FnMut() -> Result<()>) -> Result<Box<dyn Source>> {
-    let copy = repo.tmp("copy");
-    if let Place::Server(_) = target.place {
-        return Err(Error::unsupported("a server's pages cannot be backed up here; it has tools of its own"));
-    }
-    if let Some(file) = target.file(host)? {
-        match Copied::of_file(&file, copy.clone(), tick) {
-            Ok(source) => return Ok(Box::new(source)),
-            // The caller itself may hold the lock (locking_mode=EXCLUSIVE): then only its own connection can read.
-            Err(e) if e.kind == Kind::Busy && matches!(target.place, Place::Schema(_)) => {}
-            Err(e) => return Err(e),
-        }
-    }
-    let Place::Schema(schema) = &target.place else { return Err(Error::internal("no file and no schema")) };
-    if !host.is_autocommit() {
-        return Err(Error::new(Kind::InTransaction, "your transaction is open, and a backup holds committed rows only").hint("COMMIT first"));
-    }
-    Ok(Box::new(Copied::new(host, schema, copy, tick)?))
-}
-
 /// Stores what is new and publishes the manifest.
-pub fn one(
-    repo: &Repository,
-    source: &mut dyn Source,
-    database: &str,
-    file: Option<String>,
-    wish: &Wish,
-    tick: &mut dyn FnMut() -> Result<()>,
-) -> Result<Done> {
+pub fn one(repo: &Repository, source: &mut dyn Source, database: &str, file: Option<String>, wish: &Wish, tick: Tick<'_>) -> Result<Done> {
     if source.pages() == 0 {
         return Err(Error::unsupported("the database is empty: it has no page yet"));
     }
@@ -146,8 +124,11 @@ pub fn one(
     let (parent, before) = parent.map_or((None, Pages::default()), |(h, p)| (Some(h.id), p));
     let schema_digest = schema_digest(source.snapshot())?;
     let index = repo.index()?;
-    let created_at = time::now();
+    let created_at = wish.instant.clone().unwrap_or_else(time::now);
     let taken = take::pages(repo, source, &before, &index, wish.level, tick)?;
+    if !source.still_valid() {
+        return Err(Error::internal(MOVED));
+    }
     let all = take::whole(&before, &taken.changed, source.pages());
     let stamp: String = created_at.chars().filter(char::is_ascii_digit).collect();
     let head = Head {
@@ -171,12 +152,16 @@ pub fn one(
         sqlite: rusqlite::version().to_owned(),
     };
     repo.publish(&head, &taken.changed)?;
-    Ok(Done { head, proof: None, note, new_pages: taken.new_pages, duration_s: 0.0 })
+    Ok(Done { head, proof: None, note, read: source.how(), new_pages: taken.new_pages, duration_s: 0.0 })
 }
 
 /// The restore test, if it was wished. A source that turns out to be damaged is not kept as a backup.
-pub fn prove(repo: &Repository, done: &mut Done, wish: &Wish, tick: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+pub fn prove(repo: &Repository, done: &mut Done, wish: &Wish, tick: Tick<'_>) -> Result<()> {
     if !wish.restore_test {
+        return Ok(());
+    }
+    if !repo.key.reads() {
+        done.note = Some("stored, but not proven: only the recipient of the encryption is known");
         return Ok(());
     }
     let proof = match restore::test(repo, &done.head.id, tick) {
@@ -225,7 +210,7 @@ pub fn receipt(repo: &Repository, done: &Done) -> Json {
         "backup_id": h.id, "name": h.name, "status": "SUCCESS", "proven": p.is_some(), "db_name": h.database, "type": h.ty.word(),
         "parent": h.parent, "created_at": h.created_at, "backup_path": repo.manifest_path(&h.id), "repository": repo.dir,
         "size_bytes": h.size(), "stored_bytes": h.stored_bytes, "pages": h.pages, "changed_pages": h.entries, "new_pages": done.new_pages,
-        "sha256": p.and_then(|p| p.sha256.clone()).or_else(|| h.sha256.clone()), "root": h.root, "encrypted": repo.key.is_encrypted(),
+        "sha256": p.and_then(|p| p.sha256.clone()).or_else(|| h.sha256.clone()), "root": h.root, "read": done.read, "encrypted": repo.key.is_encrypted(),
         "restore_test": p.map(|p| json!({"ok": p.ok, "duration_s": round(p.duration_s), "row_counts": p.row_counts})),
         "damaged": h.damaged, "note": done.note, "duration_s": round(done.duration_s),
     })

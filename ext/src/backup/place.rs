@@ -1,5 +1,5 @@
 //! Where backups go, and what they are encrypted with.
-use super::crypt::Key;
+use super::crypt::Secret;
 use super::repository::Repository;
 use crate::error::{At, Error, Kind, Result};
 use crate::hub::settings;
@@ -46,12 +46,21 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     }
 }
 
-pub fn open(db: &Connection, option: Option<&str>) -> Result<Repository> {
-    Repository::open(&folder(db, option)?, &Key::None)
+pub fn open(db: &Connection, option: Option<&str>, key_file: Option<&str>) -> Result<Repository> {
+    Repository::open(&folder(db, option)?, key(db, key_file)?.as_ref())
 }
 
-pub fn open_or_create(db: &Connection, option: Option<&str>) -> Result<Repository> {
+pub fn open_or_create(db: &Connection, option: Option<&str>, key_file: Option<&str>) -> Result<Repository> {
     let dir = folder(db, option)?;
     std::fs::create_dir_all(&dir).at(dir.display())?;
-    Repository::open_or_create(&dir, &Key::None)
+    Repository::open_or_create(&dir, key(db, key_file)?.as_ref())
+}
+
+/// The key, from the file or the environment; it is never shown.
+fn key(db: &Connection, file: Option<&str>) -> Result<Option<Secret>> {
+    let text = match file {
+        Some(path) => Some(std::fs::read_to_string(path).at(format!("key file \"{path}\""))?),
+        None => settings::text(db, "backup.encryption_key")?,
+    };
+    Ok(text.map(|t| Secret::new(t.trim())))
 }

@@ -1,7 +1,7 @@
 //! The repository: a folder that alone suffices to restore. The hub's catalogue is only a copy of what it holds.
 //!
 //! ```text
-//! repository.json        what this folder is: format, id, secret of the fast sums; sealed
+//! repository.json        what this folder is: format, id, secret of the fast sums, kind of encryption; sealed
 //! lock                   who is changing it, until when
 //! packs/HASH.pack        pages, each once, whichever database or backup they belong to
 //! manifests/ID.manifest  one for each backup: the list of its pages
@@ -11,7 +11,7 @@
 //! A file gets its name only when its bytes are durable, packs before the manifest that needs them: whatever moment
 //! the process dies at, every manifest that can be seen is complete.
 use super::bytes::{Digest, seal, unseal};
-use super::crypt::Key;
+use super::crypt::{Key, Secret};
 use super::manifest::{self, Head, Pages, Type};
 use super::pack::{self, Pack};
 use crate::db::{copy::sync_directory, time};
@@ -30,7 +30,6 @@ const STALE_S: u64 = 86_400;
 pub struct Repository {
     pub dir: PathBuf,
     pub key: Key,
-    pub id: String,
     /// Seed of the fast sums.
     pub seed: u64,
 }
@@ -50,7 +49,7 @@ pub struct Proof {
 
 impl Repository {
     /// The repository in `dir`; an error where there is none.
-    pub fn open(dir: &Path, key: &Key) -> Result<Repository> {
+    pub fn open(dir: &Path, secret: Option<&Secret>) -> Result<Repository> {
         let path = dir.join(FILE);
         if !path.exists() {
             return Err(Error::not_found(format!("no backups in \"{}\"", dir.display()))
@@ -63,14 +62,15 @@ impl Repository {
             return Err(Error::new(Kind::Newer, format!("the repository \"{}\" has format {format}, and this library knows up to {FORMAT}", dir.display()))
                 .hint("Load the newer dbint"));
         }
-        let (Some(id), Some(seed)) = (about.get("id").and_then(|v| v.as_str()), about.get("seed").and_then(|v| v.as_u64())) else {
+        let Some(seed) = about.get("seed").and_then(|v| v.as_u64()) else {
             return Err(Error::new(Kind::Corrupt, format!("\"{}\" is not complete", path.display())));
         };
-        Ok(Repository { dir: dir.to_owned(), key: key.clone(), id: id.to_owned(), seed })
+        let key = Key::of(dir, about.get("encryption").unwrap_or(&serde_json::Value::Null), secret)?;
+        Ok(Repository { dir: dir.to_owned(), key, seed })
     }
 
     /// As `open`, and makes it where the folder is new or empty.
-    pub fn open_or_create(dir: &Path, key: &Key) -> Result<Repository> {
+    pub fn open_or_create(dir: &Path, secret: Option<&Secret>) -> Result<Repository> {
         if !dir.join(FILE).exists() {
             if dir.join("packs").exists() || dir.join("manifests").exists() {
                 return Err(Error::new(Kind::Corrupt, format!("\"{}\" has packs or manifests, but no {FILE}", dir.display()))
@@ -81,10 +81,11 @@ impl Repository {
             }
             let id = uuid::Uuid::now_v7();
             let seed = uuid::Uuid::now_v7().as_u64_pair().1;
-            let about = json!({"dbint_repository": FORMAT, "id": id.to_string(), "seed": seed, "created_at": time::now()});
+            let (_, encryption) = Key::create(dir, secret)?;
+            let about = json!({"dbint_repository": FORMAT, "id": id.to_string(), "seed": seed, "created_at": time::now(), "encryption": encryption});
             Key::None.write(&dir.join("tmp").join(format!("{id}.json")), &dir.join(FILE), &seal(&about)).at(dir.display())?;
         }
-        Repository::open(dir, key)
+        Repository::open(dir, secret)
     }
 
     pub fn tmp(&self, name: &str) -> PathBuf {
@@ -282,9 +283,5 @@ impl Index {
         let start = self.places.partition_point(|l| l.half < h);
         let rest = self.places.get(start..).unwrap_or_default();
         rest.get(..rest.partition_point(|l| l.half == h)).unwrap_or_default()
-    }
-
-    pub fn pages(&self) -> usize {
-        self.places.len()
     }
 }

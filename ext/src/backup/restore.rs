@@ -3,6 +3,7 @@ use super::bytes::{Digest, damaged, hex};
 use super::manifest::{Head, Pages};
 use super::pack::{self, Pack};
 use super::repository::{Index, Location, Proof, Repository};
+use super::source::Tick;
 use crate::db::{
     copy::{sync_directory, with_suffix},
     ident::quote,
@@ -70,7 +71,7 @@ pub fn pack_name(index: &Index, pack: u32) -> String {
 }
 
 /// Writes a backup's database to the new file `to` and makes it durable.
-pub fn write(repo: &Repository, index: &Index, head: &Head, pages: &Pages, to: &Path, tick: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+pub fn write(repo: &Repository, index: &Index, head: &Head, pages: &Pages, to: &Path, tick: Tick<'_>) -> Result<()> {
     let made: Result<()> = (|| {
         let mut out = File::create_new(to)?;
         out.set_len(head.size())?;
@@ -93,7 +94,7 @@ pub fn write(repo: &Repository, index: &Index, head: &Head, pages: &Pages, to: &
 }
 
 /// Restores to a temporary file, reads it back, and lets SQLite check it: the proof that this backup can be restored.
-pub fn test(repo: &Repository, id: &str, tick: &mut dyn FnMut() -> Result<()>) -> Result<Proof> {
+pub fn test(repo: &Repository, id: &str, tick: Tick<'_>) -> Result<Proof> {
     let started = Instant::now();
     let path = repo.tmp("restore");
     let mut proof =
@@ -139,7 +140,7 @@ pub fn immutable(path: &Path) -> Result<Connection> {
 }
 
 /// The root of a file's pages, and its SHA-256.
-pub fn fingerprint(path: &Path, page_size: u32, tick: &mut dyn FnMut() -> Result<()>) -> Result<(String, String)> {
+pub fn fingerprint(path: &Path, page_size: u32, tick: Tick<'_>) -> Result<(String, String)> {
     let mut file = File::open(path)?;
     let (mut root, mut whole) = (Sha256::new(), Sha256::new());
     let mut buffer = vec![0; 1 << 20];
@@ -181,7 +182,7 @@ pub struct Restored {
 
 /// Restores to `to`. A file there is kept aside under another name if `overwrite` says so; at every moment `to` is
 /// the old file or the new one.
-pub fn to_file(repo: &Repository, head: &Head, pages: &Pages, to: &Path, overwrite: bool, tick: &mut dyn FnMut() -> Result<()>) -> Result<Restored> {
+pub fn to_file(repo: &Repository, head: &Head, pages: &Pages, to: &Path, overwrite: bool, tick: Tick<'_>) -> Result<Restored> {
     let there = fs::symlink_metadata(to).is_ok();
     if there && !overwrite {
         return Err(

@@ -14,12 +14,16 @@ options! {
     pub struct PathOption {
         /// The folder of the backups; default: the setting backup.path.
         path: String,
+        /// A file with the key of encrypted backups; default: the environment's BACKUP_ENCRYPTION_KEY.
+        key_file: String,
     }
 }
 options! {
     pub struct RestoreOptions {
         /// The folder of the backups; default: the setting backup.path.
         path: String,
+        /// A file with the key of encrypted backups; default: the environment's BACKUP_ENCRYPTION_KEY.
+        key_file: String,
         /// Replace a file that is there; it is kept aside under another name. Default false.
         overwrite: bool,
         /// With a time: whose backup; default: the one database in the folder.
@@ -36,7 +40,7 @@ pub fn backups(call: &Call<'_>) -> Result<Rows> {
     let opt = |s: Option<String>| s.map_or(Value::Null, Value::Text);
     let mut seen = std::collections::HashSet::new();
     if dir.join("repository.json").exists() || known.is_empty() && call.opt_text("path").is_some() {
-        let repo = place::open(call.db, call.opt_text("path"))?;
+        let repo = place::open(call.db, call.opt_text("path"), None)?;
         let (heads, bad) = repo.heads()?;
         for h in heads {
             let (status, proven, sha, detail) = match repo.proof(&h.id) {
@@ -108,7 +112,7 @@ pub fn backups(call: &Call<'_>) -> Result<Rows> {
 /// One backup, or all of them and every pack.
 pub fn verify(host: &Connection, wanted: Option<&str>, o: &PathOption) -> Result<Json> {
     let started = Instant::now();
-    let repo = place::open(host, o.path.as_deref())?;
+    let repo = place::open(host, o.path.as_deref(), o.key_file.as_deref())?;
     let known = catalogue::list(host, &repo.dir.display().to_string())?;
     let mut interrupt = Interrupt::of(host)?;
     let mut tick = || interrupt.tick();
@@ -140,7 +144,7 @@ pub fn verify(host: &Connection, wanted: Option<&str>, o: &PathOption) -> Result
 }
 
 pub fn test(host: &Connection, wanted: &str, o: &PathOption) -> Result<Json> {
-    let repo = place::open(host, o.path.as_deref())?;
+    let repo = place::open(host, o.path.as_deref(), o.key_file.as_deref())?;
     let head = repo.find(wanted)?;
     let mut lock = Lock::take(&repo.dir, "restore test")?;
     let mut interrupt = Interrupt::of(host)?;
@@ -157,7 +161,7 @@ pub fn test(host: &Connection, wanted: &str, o: &PathOption) -> Result<Json> {
 
 pub fn restore(host: &Connection, wanted: &str, to: &str, o: &RestoreOptions) -> Result<Json> {
     let started = Instant::now();
-    let repo = place::open(host, o.path.as_deref())?;
+    let repo = place::open(host, o.path.as_deref(), o.key_file.as_deref())?;
     let (head, pages) = repo.pages(&at(&repo, wanted, o.db.as_deref())?.id)?;
     let to = Path::new(to);
     not_ours(host, to)?;
@@ -189,7 +193,7 @@ pub fn at(repo: &Repository, wanted: &str, database: Option<&str>) -> Result<Hea
 }
 
 /// A time as stored, if `text` is one: with or without `T`, seconds, `Z` or an offset; the end of the unit that was given.
-fn time(text: &str) -> Option<String> {
+pub fn time(text: &str) -> Option<String> {
     use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
     let t = text.trim();
     if let Ok(with_zone) = DateTime::parse_from_rfc3339(&t.replacen(' ', "T", 1)) {
@@ -207,7 +211,7 @@ fn time(text: &str) -> Option<String> {
 }
 
 /// A file this connection has open cannot be replaced under it.
-fn not_ours(host: &Connection, to: &Path) -> Result<()> {
+pub fn not_ours(host: &Connection, to: &Path) -> Result<()> {
     let Ok(full) = to.canonicalize() else { return Ok(()) };
     let mut q = host.prepare("SELECT name FROM pragma_database_list WHERE file = ?1")?;
     let mut rows = q.query([full.to_string_lossy()])?;

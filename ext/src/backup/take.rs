@@ -4,7 +4,7 @@ use super::bytes::{Digest, sha256};
 use super::manifest::{Entry, Head, Pages, Type};
 use super::pack::{self, FRAME_PAGES, Frame, PACK_BYTES};
 use super::repository::{Index, Repository};
-use super::source::Source;
+use super::source::{Source, Tick};
 use crate::error::{Error, Result};
 use std::{
     collections::HashSet,
@@ -44,7 +44,7 @@ struct Work<'a> {
 }
 
 /// Reads all pages of `source` and stores the new ones. `parent` is empty for a full backup.
-pub fn pages(repo: &Repository, source: &mut dyn Source, parent: &Pages, index: &Index, level: i32, tick: &mut dyn FnMut() -> Result<()>) -> Result<Taken> {
+pub fn pages(repo: &Repository, source: &mut dyn Source, parent: &Pages, index: &Index, level: i32, tick: Tick<'_>) -> Result<Taken> {
     let page_size = source.page_size() as usize;
     let work = Work { page_size, seed: repo.seed, parent: &parent.quick, index, taken: Mutex::default(), level };
     let workers = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 4);
@@ -87,7 +87,7 @@ fn stopped<T>(_: T) -> Error {
     Error::internal("a part of the backup stopped")
 }
 
-fn read(source: &mut dyn Source, page_size: usize, chunks: SyncSender<Chunk>, spare: Receiver<Vec<u8>>, tick: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+fn read(source: &mut dyn Source, page_size: usize, chunks: SyncSender<Chunk>, spare: Receiver<Vec<u8>>, tick: Tick<'_>) -> Result<()> {
     let (all, per) = (source.pages(), (CHUNK / page_size).max(1) as u32);
     let mut first = 1;
     while first <= all {

@@ -4,11 +4,12 @@ use super::manifest::Pages;
 use super::pack::{self, Pack};
 use super::repository::{Index, Location, Repository};
 use super::restore::pack_name;
+use super::source::Tick;
 use crate::error::{Error, Kind, Result};
 use std::collections::HashSet;
 
 /// What is wrong with one backup; empty is good.
-pub fn backup(repo: &Repository, index: &Index, id: &str, tick: &mut dyn FnMut() -> Result<()>) -> Result<Vec<String>> {
+pub fn backup(repo: &Repository, index: &Index, id: &str, tick: Tick<'_>) -> Result<Vec<String>> {
     let mut problems = vec![];
     match repo.proof(id) {
         Err(e) => problems.push(said(e)?),
@@ -31,7 +32,7 @@ fn said(e: Error) -> Result<String> {
 }
 
 /// Checks each copy of each page until one is good: stored bytes, decompression, SHA-256.
-fn reached(repo: &Repository, index: &Index, pages: &Pages, page_size: u32, problems: &mut Vec<String>, tick: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+fn reached(repo: &Repository, index: &Index, pages: &Pages, page_size: u32, problems: &mut Vec<String>, tick: Tick<'_>) -> Result<()> {
     let mut wanted: Vec<Location> = vec![];
     let mut lost = 0;
     let mut first = None;
@@ -88,7 +89,7 @@ fn frame(pack: &mut Pack, at: usize, page_size: u32) -> Result<()> {
 }
 
 /// Every pack whole, whoever needs it.
-pub fn packs(repo: &Repository, index: &Index, tick: &mut dyn FnMut() -> Result<()>) -> Result<Vec<String>> {
+pub fn packs(repo: &Repository, index: &Index, tick: Tick<'_>) -> Result<Vec<String>> {
     let mut problems: Vec<String> = index.damaged.iter().map(|e| e.message.clone()).collect();
     for (path, at) in index.packs.iter().zip(0u32..) {
         let checked = Pack::open(path, &repo.key).and_then(|mut p| {

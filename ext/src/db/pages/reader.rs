@@ -167,6 +167,30 @@ impl PageReader<'_> {
         Ok(())
     }
 
+    /// Pages from `first` on, in order, straight into `into`, which is a whole number of pages long. The lock-byte page
+    /// comes as zeros, for SQLite never writes it.
+    pub fn copy(&self, first: u32, into: &mut [u8]) -> Result<()> {
+        let lock = self.lock_page();
+        let apart = |n: u32| n == lock || self.frame(n).is_some();
+        let (mut n, mut rest) = (first, into);
+        while !rest.is_empty() {
+            let all = (rest.len() / self.page_size) as u32;
+            if n == 0 || all == 0 || u64::from(n) + u64::from(all) - 1 > u64::from(self.pages) {
+                return Err(Bad::Corrupt("page number"));
+            }
+            let plain = (0..all).take_while(|i| !apart(n + i)).count();
+            let (now, later) = rest.split_at_mut(plain.max(1) * self.page_size);
+            match self.frame(n) {
+                _ if plain > 0 => self.read(Part::Database, u64::from(n - 1) * self.page_size as u64, now)?,
+                Some(frame) => self.read(Part::Wal, wal::offset(frame, self.page_size), now)?,
+                None => now.fill(0),
+            }
+            n += plain.max(1) as u32;
+            rest = later;
+        }
+        Ok(())
+    }
+
     /// As far as at least half of the bytes read are wanted. A page of the overlay may lie beyond the end of the file:
     /// a run neither aims at one nor ends on one.
     fn run_end(&self, n: u32, next: &[u32]) -> u32 {
