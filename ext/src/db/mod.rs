@@ -5,6 +5,7 @@ pub mod copy;
 pub mod digest;
 pub mod foreign_keys;
 pub mod header;
+pub mod host;
 pub mod ident;
 pub mod lex;
 pub mod limit;

@@ -26,6 +26,22 @@ pub fn open_within(path: &Path, mode: Mode, wait: Duration) -> Result<Connection
     Ok(db)
 }
 
+/// Opens a file for looking, and leaves nothing behind: a WAL database at rest would keep the -wal and -shm that a
+/// read-only connection makes. Writable, the last connection takes them away, which SQLite does only while it
+/// holds the file alone.
+pub fn open_to_look(path: &Path, wait: Duration) -> Result<Connection> {
+    let at_rest = std::fs::metadata(super::copy::with_suffix(path, "-wal")).map_or(true, |m| m.len() == 0);
+    if at_rest
+        && matches!(super::header::read(path), Ok(super::header::Kin::Database(h)) if h.wal)
+        && let Ok(db) = open_within(path, Mode::Write, wait)
+    {
+        db.execute_batch("PRAGMA query_only=1")?;
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+        return Ok(db);
+    }
+    open_within(path, Mode::Read, wait)
+}
+
 /// Opens a file that may be damaged, for reading: nothing is read yet, and schema rows that do not parse are passed over.
 pub fn open_damaged(path: &Path) -> Result<Connection> {
     let db = connect(path, Mode::Read, BUSY_TIMEOUT)?;

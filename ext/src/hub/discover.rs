@@ -2,7 +2,7 @@
 use crate::db::{
     copy::with_suffix,
     header::{self, Header, Kin},
-    open::{self, Mode},
+    open,
     parallel::{Watch, each},
     schema,
     size::Bytes,
@@ -207,7 +207,7 @@ fn look(path: &Path, companions: &HashSet<PathBuf>, count: bool, watch: &Watch) 
 const COUNTING: Duration = Duration::from_secs(60);
 
 pub fn counts_of_file(path: &Path, watch: &Watch) -> Result<Counts> {
-    let db = open::open(path, Mode::Read)?;
+    let db = open::open_to_look(path, open::BUSY_TIMEOUT)?;
     // A small file that keeps SQLite busy this long is damaged.
     let small = std::fs::metadata(path).is_ok_and(|m| m.len() < 10_000_000);
     let _watched = watch.over(&db, if small { Duration::from_secs(4) } else { COUNTING });

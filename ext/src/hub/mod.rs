@@ -1,6 +1,7 @@
 //! dbint's own tables in a user's database, its settings, and "which database did the caller mean?"
 pub mod discover;
 pub mod install;
+pub mod limits;
 pub mod registry;
 pub mod settings;
 pub mod target;
