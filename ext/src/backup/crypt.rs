@@ -131,6 +131,7 @@ impl Sink {
 
     /// Makes all bytes durable; returns how many there are.
     pub fn finish(self) -> Result<u64> {
+        #[cfg_attr(not(feature = "encryption"), allow(clippy::infallible_destructuring_match, reason = "the other variant needs the feature"))]
         let out = match self {
             Sink::Plain(out) => out,
             #[cfg(feature = "encryption")]

@@ -144,7 +144,7 @@ impl Header {
         let pages = self.file_pages();
         if has_wal {
             None
-        } else if self.file_bytes % self.page_size != 0 {
+        } else if !self.file_bytes.is_multiple_of(self.page_size) {
             Some(format!("the file's {} bytes are no multiple of its page size {}", self.file_bytes, self.page_size))
         } else if self.pages_valid() && u64::from(self.pages) != pages {
             Some(format!("the header says {} pages, the file has {pages}", self.pages))

@@ -58,10 +58,10 @@ impl Dates {
     pub fn see_integer(&mut self, v: i64) {
         const SECONDS: std::ops::Range<i64> = 946_684_800..4_102_444_800;
         let at = if SECONDS.contains(&v) { 7 } else { 8 };
-        if at == 7 || SECONDS.contains(&(v / 1000)) {
-            if let Some(n) = self.counts.get_mut(at) {
-                *n += 1;
-            }
+        if (at == 7 || SECONDS.contains(&(v / 1000)))
+            && let Some(n) = self.counts.get_mut(at)
+        {
+            *n += 1;
         }
     }
 

@@ -25,6 +25,6 @@ impl<'c> Interrupt<'c> {
     #[inline]
     pub fn tick(&mut self) -> Result<()> {
         self.ticks = self.ticks.wrapping_add(1);
-        if self.ticks % 256 == 0 { self.check() } else { Ok(()) }
+        if self.ticks.is_multiple_of(256) { self.check() } else { Ok(()) }
     }
 }

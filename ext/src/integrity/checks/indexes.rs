@@ -40,7 +40,7 @@ fn duplicate_index(s: &Subject<'_>, out: &mut Findings) -> Result<()> {
                     && is_plain(o)
                     && o.columns.len() == i.columns.len()
                     && begins(i, o)
-                    && (o.unique > i.unique || o.unique == i.unique && (*m < n || o.origin != "c"))
+                    && (o.unique && !i.unique || o.unique == i.unique && (*m < n || o.origin != "c"))
             });
             if let Some((_, twin)) = twin {
                 out.add(drop_index(t, i, format!("the same columns as {}", twin.name)));
