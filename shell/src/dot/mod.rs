@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn fingers_find_their_commands() {
-        for (typed, meant) in [(".q", "quit"), (".tab", "tables"), (".sch", "schema"), (".h", "help"), (".indices", "indexes"), (".ex", "exit")] {
+        for (typed, meant) in [(".q", "quit"), (".tab", "tables"), (".sch", "schema"), (".h", "help"), (".indices", "indexes"), (".exi", "exit")] {
             assert_eq!(find(typed).map(|c| c.name), Some(meant), "{typed}");
         }
         assert!(find(".nothing").is_none() && find(".").is_none());
