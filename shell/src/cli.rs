@@ -128,7 +128,7 @@ impl Shell {
         }
         match (interactive, self.sql.is_empty()) {
             (true, _) => repl::run(session),
-            (false, true) => run::script(session, &mut BufReader::new(io::stdin())),
+            (false, true) => run::script(session, Some(""), &mut BufReader::new(io::stdin())),
             (false, false) => Ok(if failed { Flow::Failed } else { Flow::Go }),
         }
     }

@@ -10,9 +10,20 @@ pub enum Error {
     Io(io::Error),
     /// A wrong argument of a dot command or of the program.
     Usage(String),
+    /// In a script, or in what is piped in.
+    At(String, Box<Error>),
 }
 
 impl Error {
+    /// Tells the line; a script that reads another tells only the inner one.
+    pub fn at(self, script: &str, line: usize) -> Self {
+        if self.is_closed_pipe() || self.is_interrupt() || matches!(self, Error::At(..)) {
+            return self;
+        }
+        let place = if script.is_empty() { format!("line {line}") } else { format!("{script} line {line}") };
+        Error::At(place, Box::new(self))
+    }
+
     pub fn usage(text: impl Into<String>) -> Self {
         Error::Usage(text.into())
     }
@@ -38,6 +49,7 @@ impl fmt::Display for Error {
             Error::Sql(e) => e.fmt(f),
             Error::Io(e) => e.fmt(f),
             Error::Usage(text) => f.write_str(text),
+            Error::At(place, e) => write!(f, "{place}: {e}"),
         }
     }
 }
@@ -56,6 +68,9 @@ impl From<io::Error> for Error {
 
 /// The message in one line, and the nearest known name where one is unknown.
 pub fn explain(db: &Connection, e: &Error) -> String {
+    if let Error::At(place, e) = e {
+        return format!("{place}: {}", explain(db, e));
+    }
     let text = e.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
     if e.is_interrupt() && !text.contains("DBINT_") {
         return "interrupted".to_owned();

@@ -22,6 +22,13 @@ pub fn open(path: Option<&Path>, readonly: bool) -> Result<Opened> {
             let fresh = !p.exists();
             let db = Connection::open_with_flags(p, mode | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX)
                 .map_err(|e| Error::usage(format!("cannot open \"{}\": {}", p.display(), reason(p, &e))))?;
+            match db.query_row("SELECT 1 FROM sqlite_schema", [], |_| Ok(())) {
+                Err(e) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
+                    return Err(Error::usage(format!("\"{}\" is not a SQLite database, or it is encrypted", p.display())));
+                }
+                // Whatever else is wrong with it, one may want to examine it.
+                _ => {}
+            }
             dbint::register(&db)?;
             return Ok(Opened { db, path: Some(p.to_owned()), fresh });
         }

@@ -46,13 +46,13 @@ impl Out {
         !matches!(self.to, To::File(_)) && io::stdout().is_terminal()
     }
 
-    pub fn to_file(&mut self, path: &Path, once: bool) -> io::Result<()> {
+    pub fn send_to_file(&mut self, path: &Path, once: bool) -> io::Result<()> {
         self.to = To::File(BufWriter::new(File::create(path)?));
         self.once = once;
         Ok(())
     }
 
-    pub fn to_stdout(&mut self) -> io::Result<()> {
+    pub fn send_to_stdout(&mut self) -> io::Result<()> {
         self.flush()?;
         self.to = stdout();
         self.once = false;

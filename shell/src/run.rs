@@ -6,7 +6,7 @@ use crate::{
     render::Printer,
     session::{Flow, Session},
 };
-use rusqlite::{InterruptHandle, Statement, types::ValueRef};
+use rusqlite::{Connection, InterruptHandle, Statement, types::ValueRef};
 use std::{
     io::{BufRead, Write},
     process::exit,
@@ -73,15 +73,17 @@ impl Drop for Running {
 
 /// Runs text that is complete: dot commands by line, the rest as SQL.
 pub fn text(session: &mut Session, text: &str) -> Result<Flow> {
-    script(session, &mut text.as_bytes())
+    script(session, None, &mut text.as_bytes())
 }
 
 /// Reads to the end. With `.bail on` the first error stops; otherwise errors are told, and the flow says so.
-pub fn script(session: &mut Session, input: &mut dyn BufRead) -> Result<Flow> {
+/// Where `name` tells what is read, errors tell the line they are in.
+pub fn script(session: &mut Session, name: Option<&str>, input: &mut dyn BufRead) -> Result<Flow> {
     let mut splitter = Splitter::default();
     let mut failed = false;
     let mut bytes = vec![];
-    let mut number = 0usize;
+    let (mut number, mut first) = (0usize, 1);
+    let at = |line: usize| move |e: Error| if let Some(n) = name { e.at(n, line) } else { e };
     loop {
         bytes.clear();
         if input.read_until(b'\n', &mut bytes)? == 0 {
@@ -90,12 +92,17 @@ pub fn script(session: &mut Session, input: &mut dyn BufRead) -> Result<Flow> {
         number += 1;
         let line = String::from_utf8_lossy(&bytes);
         let line = if number == 1 { line.trim_start_matches('\u{feff}') } else { &line };
+        if splitter.is_empty() {
+            first = number;
+        }
         let done = if splitter.is_empty() && line.trim_start().starts_with('.') {
-            echo(session, line.trim_end()).and_then(|()| dot::run(session, line.trim())).map_or_else(|e| settle(session, e, &mut failed), Ok)?
+            let done = echo(session, line.trim_end()).and_then(|()| dot::run(session, line.trim()));
+            done.map_err(at(number)).or_else(|e| settle(session, e, &mut failed))?
         } else {
             let shebang = number == 1 && line.starts_with("#!");
             for statement in splitter.push(if shebang { "" } else { line }) {
-                sql(session, &statement).or_else(|e| settle(session, e, &mut failed).map(|_| ()))?;
+                sql(session, &statement).map_err(at(first)).or_else(|e| settle(session, e, &mut failed).map(|_| ()))?;
+                first = number;
             }
             Flow::Go
         };
@@ -104,7 +111,7 @@ pub fn script(session: &mut Session, input: &mut dyn BufRead) -> Result<Flow> {
         }
     }
     if let Some(rest) = splitter.rest() {
-        sql(session, &rest)?;
+        sql(session, &rest).map_err(at(first)).or_else(|e| settle(session, e, &mut failed).map(|_| ()))?;
     }
     Ok(if failed { Flow::Failed } else { Flow::Go })
 }
@@ -132,12 +139,17 @@ pub fn sql(session: &mut Session, sql: &str) -> Result<()> {
         return Ok(());
     }
     echo(session, sql)?;
+    with(session, sql, statement)
+}
+
+/// Prepares a statement and hands it over; around it are what every statement gets: Ctrl-C, a spinner, a pager, its time.
+pub fn with(session: &mut Session, sql: &str, run: impl FnOnce(&mut Session, &Connection, &str, Statement<'_>) -> Result<()>) -> Result<()> {
     let opened = session.opened.clone();
     let opened = opened.borrow();
     let _running = Running::start();
     let began = Instant::now();
     session.out.begin();
-    let done = opened.db.prepare(sql).map_err(Error::from).and_then(|stmt| statement(session, stmt));
+    let done = opened.db.prepare(sql).map_err(Error::from).and_then(|stmt| run(session, &opened.db, sql, stmt));
     let left = session.out.is_paging();
     session.out.end()?;
     match done {
@@ -151,18 +163,25 @@ pub fn sql(session: &mut Session, sql: &str) -> Result<()> {
     Ok(())
 }
 
-fn statement(session: &mut Session, mut stmt: Statement<'_>) -> Result<()> {
+fn statement(session: &mut Session, db: &Connection, sql: &str, mut stmt: Statement<'_>) -> Result<()> {
     for i in 1..=stmt.parameter_count() {
         let name = stmt.parameter_name(i).map_or_else(|| format!("?{i}"), str::to_owned);
         if let Some(v) = session.params.get(&name) {
             stmt.raw_bind_parameter(i, v)?;
         }
     }
+    let verb = lexer::tokens(sql).find(|t| t.kind == Kind::Word).map_or("", |t| t.text(sql));
+    let writes = ["INSERT", "UPDATE", "DELETE", "REPLACE", "WITH"].iter().any(|v| v.eq_ignore_ascii_case(verb));
     let columns: Vec<String> = stmt.column_names().iter().map(|c| (*c).to_owned()).collect();
     let n = columns.len();
+    let before = db.total_changes();
     let mut rows = stmt.raw_query();
     if n == 0 {
         while rows.next()?.is_some() {}
+        drop(rows);
+        if session.changes && writes {
+            changed(session, db, before);
+        }
         return Ok(());
     }
     let format = session.fitted();
@@ -184,4 +203,14 @@ fn statement(session: &mut Session, mut stmt: Statement<'_>) -> Result<()> {
     }
     printer.finish()?;
     failed.map_or(Ok(()), Err)
+}
+
+/// Of the statements that change rows: how many. Others say nothing.
+fn changed(session: &mut Session, db: &Connection, before: u64) {
+    // What triggers and cascades changed is counted by the total only.
+    let total = db.total_changes().saturating_sub(before);
+    let direct = db.changes().min(total);
+    let more = if total > direct { format!(" ({total} with triggers and references)") } else { String::new() };
+    session.out.quiet();
+    eprintln!("{direct} row{} changed{more}", if direct == 1 { "" } else { "s" });
 }

@@ -6,7 +6,10 @@ use crate::{
     render::{Format, Mode},
 };
 use rusqlite::types::Value;
-use std::{cell::RefCell, collections::BTreeMap, io::IsTerminal, path::Path, rc::Rc};
+use std::{cell::RefCell, collections::BTreeMap, io::IsTerminal, path::Path, rc::Rc, time::Duration};
+
+/// What rusqlite sets on every connection.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 pub struct Session {
     /// Shared with completion, which looks up names between two statements.
@@ -15,9 +18,13 @@ pub struct Session {
     pub out: Out,
     pub interactive: bool,
     pub timer: bool,
+    /// Tell how many rows a statement changed.
+    pub changes: bool,
     pub echo: bool,
     pub bail: bool,
     pub readonly: bool,
+    /// How long a statement waits for a locked database.
+    pub timeout: Duration,
     pub params: BTreeMap<String, Value>,
     /// Depth of `.read` inside `.read`.
     pub reading: usize,
@@ -44,9 +51,11 @@ impl Session {
             out: Out::new(interactive && terminal),
             interactive,
             timer: false,
+            changes: interactive,
             echo: false,
             bail: !interactive,
             readonly,
+            timeout: TIMEOUT,
             params: BTreeMap::new(),
             reading: 0,
         };
@@ -57,6 +66,7 @@ impl Session {
     /// Takes the place of the database that was open.
     pub fn open(&mut self, path: Option<&Path>) -> Result<()> {
         let opened = open::open(path, self.readonly)?;
+        opened.db.busy_timeout(self.timeout)?;
         *self.opened.borrow_mut() = opened;
         self.watch_interrupts();
         Ok(())
@@ -82,7 +92,7 @@ impl Session {
         self.out.quiet();
         let opened = self.opened.borrow();
         let text = error::explain(&opened.db, e);
-        let new = if opened.is_fresh() && text.starts_with("no such table") { " (this database is new and empty)" } else { "" };
+        let new = if opened.is_fresh() && text.contains("no such table: ") { " (this database is new and empty)" } else { "" };
         let color = self.format.color && std::io::stderr().is_terminal();
         if color { eprintln!("\x1b[31mError:\x1b[0m {text}{new}") } else { eprintln!("Error: {text}{new}") }
     }

@@ -13,8 +13,15 @@ use std::{fs::File, io::BufReader, path::Path};
 const DEEPEST: usize = 50;
 
 pub fn open(session: &mut Session, args: &[&str]) -> Result<Flow> {
-    session.open(args.first().map(Path::new))?;
-    Ok(Flow::Go)
+    let (flags, files): (Vec<&str>, Vec<&str>) = args.iter().partition(|a| a.starts_with("--"));
+    if files.len() > 1 || flags.iter().any(|f| *f != "--readonly") {
+        return Err(usage());
+    }
+    let usual = session.readonly;
+    session.readonly |= !flags.is_empty();
+    let done = session.open(files.first().map(Path::new));
+    session.readonly = usual;
+    done.map(|()| Flow::Go)
 }
 
 fn named(path: &str) -> impl Fn(std::io::Error) -> Error + '_ {
@@ -32,7 +39,7 @@ pub fn read_file(session: &mut Session, path: &Path) -> Result<Flow> {
     }
     let mut file = BufReader::new(File::open(path).map_err(named(&shown))?);
     session.reading += 1;
-    let done = run::script(session, &mut file);
+    let done = run::script(session, Some(&shown), &mut file);
     session.reading -= 1;
     done
 }
@@ -45,15 +52,15 @@ pub fn load(session: &mut Session, args: &[&str]) -> Result<Flow> {
 
 pub fn output(session: &mut Session, args: &[&str]) -> Result<Flow> {
     match args.first() {
-        None | Some(&"stdout") => session.out.to_stdout()?,
-        Some(path) => session.out.to_file(Path::new(path), false).map_err(named(path))?,
+        None | Some(&"stdout") => session.out.send_to_stdout()?,
+        Some(path) => session.out.send_to_file(Path::new(path), false).map_err(named(path))?,
     }
     Ok(Flow::Go)
 }
 
 pub fn once(session: &mut Session, args: &[&str]) -> Result<Flow> {
     let path = args.first().ok_or_else(usage)?;
-    session.out.to_file(Path::new(path), true).map_err(named(path))?;
+    session.out.send_to_file(Path::new(path), true).map_err(named(path))?;
     Ok(Flow::Go)
 }
 
@@ -88,7 +95,7 @@ pub fn export(session: &mut Session, text: &str) -> Result<Flow> {
     format.headers = Some(true);
     format.insert = if is_name { what.trim_matches('"').to_owned() } else { "t".to_owned() };
     let usual = std::mem::replace(&mut session.format, format);
-    let opened = session.out.to_file(path, true).map_err(named(&path.display().to_string()));
+    let opened = session.out.send_to_file(path, true).map_err(named(&path.display().to_string()));
     let done = opened.and_then(|()| run::sql(session, &sql));
     session.format = usual;
     done.map(|()| Flow::Go)

@@ -2,11 +2,12 @@
 use super::usage;
 use crate::{
     error::Result,
-    render::literal,
+    render::{Format, Mode, Printer, compact, json_cell, literal},
     run,
     session::{Flow, Session},
 };
-use rusqlite::types::ValueRef;
+use rusqlite::types::{Value, ValueRef};
+use serde_json::{Map, Value as Json};
 use std::io::Write;
 
 /// `f(a, b)` with the arguments as literals; numbers stay numbers.
@@ -24,31 +25,80 @@ fn shown(session: &mut Session, sql: &str) -> Result<()> {
     Ok(())
 }
 
-/// Runs a call that answers with a JSON object, and shows its fields one below the other.
-fn object(session: &mut Session, call: &str) -> Result<Flow> {
-    shown(session, &format!("SELECT {call}"))?;
-    run::sql(session, &format!("SELECT key AS field, value FROM json_each({call})"))?;
+/// Runs a call that answers with a JSON object: its fields one below the other, then each list of objects as a table, with
+/// the columns named in `lists` or all there are.
+fn object(session: &mut Session, call: &str, lists: &[&str]) -> Result<Flow> {
+    let sql = format!("SELECT {call}");
+    shown(session, &sql)?;
+    if matches!(session.format.mode, Mode::Box | Mode::Table | Mode::Column | Mode::Markdown | Mode::Line) {
+        run::with(session, &sql, |session, _, _, mut stmt| {
+            let text: String = stmt.query_row([], |r| r.get(0))?;
+            match serde_json::from_str(&text) {
+                Ok(Json::Object(fields)) => fields_of(session, &fields, lists),
+                _ => Ok(writeln!(session.out, "{text}")?),
+            }
+        })?;
+    } else {
+        run::sql(session, &sql)?;
+    }
     Ok(Flow::Go)
 }
 
+fn fields_of(session: &mut Session, fields: &Map<String, Json>, wanted: &[&str]) -> Result<()> {
+    let mut format = session.fitted();
+    let is_list = |v: &Json| v.as_array().is_some_and(|a| !a.is_empty() && a.iter().all(Json::is_object));
+    let (lists, plain): (Vec<_>, Vec<_>) = fields.iter().partition(|(_, v)| is_list(v));
+    // Among words, numbers stand at the left, too.
+    let word = |v: &Json| if v.is_null() { Value::Null } else { Value::Text(v.as_str().map_or_else(|| compact(v), str::to_owned)) };
+    let rows = plain.into_iter().map(|(k, v)| vec![Value::Text(k.clone()), word(v)]);
+    format.headers = format.headers.or(Some(false));
+    print(session, &format, &["field".to_owned(), "value".to_owned()], rows)?;
+    format.headers = session.format.headers;
+    for (name, list) in lists {
+        let objects: Vec<&Map<String, Json>> = list.as_array().into_iter().flatten().filter_map(Json::as_object).collect();
+        let mut columns: Vec<String> = vec![];
+        for key in objects.iter().flat_map(|o| o.keys()) {
+            if !columns.contains(key) && (wanted.is_empty() || wanted.contains(&key.as_str())) {
+                columns.push(key.clone());
+            }
+        }
+        writeln!(session.out, "\n{name}")?;
+        let rows = objects.iter().map(|o| columns.iter().map(|c| o.get(c).map_or(Value::Null, json_cell)).collect());
+        print(session, &format, &columns, rows)?;
+    }
+    Ok(())
+}
+
+fn print(session: &mut Session, format: &Format, columns: &[String], rows: impl Iterator<Item = Vec<Value>>) -> Result<()> {
+    let mut printer = Printer::new(&mut session.out, format, columns.to_vec());
+    for row in rows {
+        printer.row(&row.iter().map(ValueRef::from).collect::<Vec<_>>())?;
+    }
+    printer.finish()?;
+    Ok(())
+}
+
+/// The columns that tell the state of a member at a glance; the others are in the table of that name.
+const MEMBER: &str = "db_name, health_status, score, size, response_time_ms, failed_checks, coalesce(error, detail) AS detail";
+
 pub fn fleet(session: &mut Session, filter: &str) -> Result<Flow> {
-    let sql = format!("SELECT * FROM fleet_health {filter}");
+    let sql = format!("SELECT {MEMBER} FROM fleet_health {}", filter.trim_end_matches(';'));
     shown(session, sql.trim())?;
     run::sql(session, &sql)?;
     Ok(Flow::Go)
 }
 
 pub fn health(session: &mut Session, args: &[&str]) -> Result<Flow> {
-    object(session, &call("db_health", args))
+    object(session, &call("db_health", args), &["name", "passed", "severity", "deduction", "detail", "remedy"])
 }
 
 pub fn size(session: &mut Session, args: &[&str]) -> Result<Flow> {
-    object(session, &call("size_check", args))
+    object(session, &call("size_check", args), &[])
 }
 
 pub fn sync(session: &mut Session, text: &str) -> Result<Flow> {
     if text.is_empty() {
-        return object(session, "sync_all()");
+        return object(session, "sync_all()", &[]);
     }
     // The options are JSON, whose quotes are not ours to take.
     let (names, options) = text.split_at(text.find('{').unwrap_or(text.len()));
@@ -58,12 +108,12 @@ pub fn sync(session: &mut Session, text: &str) -> Result<Flow> {
         return Err(usage());
     }
     args.extend(Some(options.trim_end_matches([';', ' '])).filter(|o| !o.is_empty()));
-    object(session, &call("sync_table", &args))
+    object(session, &call("sync_table", &args), &[])
 }
 
 pub fn backup(session: &mut Session, args: &[&str]) -> Result<Flow> {
     match args {
-        [] => object(session, "backup_database()"),
+        [] => object(session, "backup_database()", &[]),
         [file] => copy(session, "main", file),
         [db, file] => copy(session, db, file),
         _ => Err(usage()),
@@ -81,5 +131,5 @@ pub fn restore(session: &mut Session, args: &[&str]) -> Result<Flow> {
     if args.len() != 2 {
         return Err(usage());
     }
-    object(session, &call("restore_database", args))
+    object(session, &call("restore_database", args), &[])
 }

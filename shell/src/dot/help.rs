@@ -1,5 +1,5 @@
 //! `.help`: the dot commands, and everything dbint adds to SQL, from its own catalogue.
-use super::{COMMANDS, Command};
+use super::{COMMANDS, Group};
 use crate::{
     error::{Error, Result},
     session::{Flow, Session},
@@ -20,6 +20,9 @@ struct Entry {
 pub fn help(session: &mut Session, args: &[&str]) -> Result<Flow> {
     let all = catalogue(session)?;
     let Some(topic) = args.first().map(|t| t.trim_end_matches(['(', ')', ';'])) else { return overview(session, &all) };
+    if topic == "all" {
+        return everything(session, &all);
+    }
     if let Some(c) = (topic.starts_with('.') || all.iter().all(|e| e.name != topic && e.room != topic)).then(|| super::find(topic)).flatten() {
         writeln!(session.out, ".{} {}\n  {}", c.name, c.args, c.summary)?;
     } else if let Some(e) = all.iter().find(|e| e.name.eq_ignore_ascii_case(topic)) {
@@ -40,23 +43,42 @@ pub fn help(session: &mut Session, args: &[&str]) -> Result<Flow> {
     Ok(Flow::Go)
 }
 
+/// One screen: the names of the commands, what the rooms are for, and what to try first.
 fn overview(session: &mut Session, all: &[Entry]) -> Result<Flow> {
     writeln!(session.out, "Statements end with a semicolon. Tab completes, Ctrl-R searches history, Ctrl-C cancels, Ctrl-D leaves.\n")?;
-    let shown = |c: &Command| (format!(".{} {}", c.name, c.args).trim_end().to_owned(), c.summary.to_owned());
-    two_columns(session, COMMANDS.iter().map(shown).collect())?;
-    writeln!(session.out, "\nIn SQL dbint adds (.help NAME tells more):\n")?;
-    let mut rooms: Vec<&str> = vec![];
-    for e in all {
-        if !rooms.contains(&e.room.as_str()) {
-            rooms.push(&e.room);
+    let names = |g: Group| COMMANDS.iter().filter(|c| c.group == g).map(|c| format!(".{}", c.name)).collect::<Vec<_>>().join(" ");
+    let groups = GROUPS.iter().map(|(g, title)| ((*title).to_owned(), names(*g)));
+    two_columns(session, groups.collect())?;
+    writeln!(session.out, "\nIn SQL dbint adds {} functions and tables:\n", all.len())?;
+    two_columns(session, dbint::ROOMS.iter().map(|r| (r.name.to_owned(), r.summary.to_owned())).collect())?;
+    writeln!(session.out, "\nMore: .help all, .help NAME of a command, room, function or table, or any word. To start:\n")?;
+    let first = [
+        ("see your fleet", "SELECT * FROM discover_databases('.');"),
+        ("make it yours", "SELECT register_database('.');"),
+        ("check it", ".fleet"),
+        ("bring a table over", ".sync TABLE OTHER.db"),
+    ];
+    two_columns(session, first.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect())?;
+    Ok(Flow::Go)
+}
+
+const GROUPS: &[(Group, &str)] =
+    &[(Group::Look, "look"), (Group::Fleet, "fleet"), (Group::Files, "files"), (Group::Output, "output"), (Group::Session, "session")];
+
+/// Every command, and every name dbint adds, with one line of help.
+fn everything(session: &mut Session, all: &[Entry]) -> Result<Flow> {
+    for (group, title) in GROUPS {
+        writeln!(session.out, "{title}")?;
+        let of = COMMANDS.iter().filter(|c| c.group == *group);
+        two_columns(session, of.map(|c| (format!("  .{} {}", c.name, c.args).trim_end().to_owned(), c.summary.to_owned())).collect())?;
+    }
+    for room in dbint::ROOMS {
+        let of: Vec<_> = all.iter().filter(|e| e.room == room.name).map(|e| (format!("  {}", e.signature), e.summary.clone())).collect();
+        if !of.is_empty() {
+            writeln!(session.out, "{}: {}", room.name, room.summary)?;
+            two_columns(session, of)?;
         }
     }
-    let names = |room: &str| all.iter().filter(|e| e.room == room).map(|e| e.name.as_str()).collect::<Vec<_>>().join("  ");
-    two_columns(session, rooms.iter().map(|r| ((*r).to_owned(), names(r))).collect())?;
-    let first = [("See your fleet", "SELECT * FROM discover_databases('.');"), ("Bring a table over", "SELECT sync_table('TABLE', 'OTHER.db');")];
-    writeln!(session.out, "\nTo start:\n")?;
-    let known = |sql: &str| all.iter().any(|e| sql.contains(&format!("{}(", e.name)));
-    two_columns(session, first.iter().filter(|(_, s)| known(s)).map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect())?;
     Ok(Flow::Go)
 }
 

@@ -19,9 +19,18 @@ struct Sheet {
 }
 
 pub fn import(session: &mut Session, args: &[&str]) -> Result<Flow> {
-    let [file, table] = args else { return Err(usage()) };
+    let (mut csv, mut skip, mut plain) = (false, 0, vec![]);
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        match *word {
+            "--csv" => csv = true,
+            "--skip" => skip = words.next().and_then(|n| n.parse().ok()).ok_or_else(usage)?,
+            word => plain.push(word),
+        }
+    }
+    let [file, table] = plain[..] else { return Err(usage()) };
     let known = names::columns(&session.opened.borrow().db, table);
-    let sheet = read(file, &known)?;
+    let sheet = read(file, csv, skip, &known)?;
     let opened = session.opened.clone();
     let db = &opened.borrow().db;
     let _running = crate::run::Running::start();
@@ -72,10 +81,10 @@ fn leading_zero(t: &str) -> bool {
     digits.len() > 1 && digits[0] == b'0' && digits[1].is_ascii_digit()
 }
 
-fn read(file: &str, known: &[String]) -> Result<Sheet> {
+fn read(file: &str, csv: bool, skip: usize, known: &[String]) -> Result<Sheet> {
     let bad = |e: &dyn std::fmt::Display| Error::usage(format!("\"{file}\": {e}"));
     let open = || File::open(file).map(BufReader::new).map_err(|e| bad(&e));
-    let ending = Path::new(file).extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+    let ending = Path::new(file).extension().and_then(|e| e.to_str()).filter(|_| !csv).unwrap_or_default().to_ascii_lowercase();
     match ending.as_str() {
         "json" => {
             let all: serde_json::Value = serde_json::from_reader(open()?).map_err(|e| bad(&e))?;
@@ -90,7 +99,7 @@ fn read(file: &str, known: &[String]) -> Result<Sheet> {
             let delimiter = if ending == "tsv" || ending == "tab" { b'\t' } else { b',' };
             let mut reader = csv::ReaderBuilder::new().has_headers(false).delimiter(delimiter).from_reader(open()?);
             let mut rows: Vec<Vec<String>> = vec![];
-            for r in reader.byte_records() {
+            for r in reader.byte_records().skip(skip) {
                 rows.push(r.map_err(|e| bad(&e))?.iter().map(|f| String::from_utf8_lossy(f).into_owned()).collect());
             }
             fields(rows, known).ok_or_else(|| bad(&"no rows"))

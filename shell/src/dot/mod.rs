@@ -4,8 +4,10 @@ mod files;
 mod fleet;
 mod help;
 mod import;
+mod list;
 mod look;
 mod switches;
+mod system;
 mod watch;
 
 pub use files::read_file;
@@ -16,13 +18,26 @@ use crate::{
 };
 use std::io::Write;
 
+pub use list::COMMANDS;
+
 pub struct Command {
     pub name: &'static str,
     pub args: &'static str,
     pub summary: &'static str,
+    pub group: Group,
     /// One for each argument; the last stands for all that follow.
     pub completes: &'static [Completes],
     run: Run,
+}
+
+/// The parts of `.help`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    Look,
+    Fleet,
+    Files,
+    Output,
+    Session,
 }
 
 /// How a command takes what follows its name.
@@ -43,103 +58,16 @@ pub enum Completes {
     Words(&'static [&'static str]),
 }
 
-const fn command(
-    name: &'static str,
-    args: &'static str,
-    summary: &'static str,
-    completes: &'static [Completes],
-    run: fn(&mut Session, &[&str]) -> Result<Flow>,
-) -> Command {
-    Command { name, args, summary, completes, run: Run::Words(run) }
-}
-
-const fn sql_command(
-    name: &'static str,
-    args: &'static str,
-    summary: &'static str,
-    completes: &'static [Completes],
-    run: fn(&mut Session, &str) -> Result<Flow>,
-) -> Command {
-    Command { name, args, summary, completes, run: Run::Text(run) }
-}
-
-const FILES: &[Completes] = &[Completes::Files];
-const DATABASES: &[Completes] = &[Completes::Databases];
-const TABLES: &[Completes] = &[Completes::Tables];
-const HELP: &[Completes] = &[Completes::Help];
-const SWITCH: &[Completes] = &[Completes::Words(&["on", "off"])];
-const MODES: &[Completes] = &[Completes::Words(&["box", "table", "column", "markdown", "json", "csv", "tabs", "line", "list", "quote", "insert"])];
-
-/// In the order of `.help`; an abbreviation means the first that fits.
-pub const COMMANDS: &[Command] = &[
-    command("help", "[NAME]", "This list; or help on a command, a function, a table or a room", HELP, help::help),
-    command("open", "[FILE]", "Close this database and open FILE, or one in memory", FILES, files::open),
-    command("tables", "[PATTERN]", "Names of tables and views", TABLES, look::tables),
-    command("schema", "[PATTERN]", "CREATE statements", TABLES, look::schema),
-    command("indexes", "[TABLE]", "Names of indexes", TABLES, look::indexes),
-    command("databases", "", "Attached databases and their files", &[], look::databases),
-    command("mode", "[MODE [TABLE]]", "Output as box, table, column, markdown, json, csv, tabs, line, list, quote, insert", MODES, switches::mode),
-    command("headers", "[on|off|auto]", "Column names above the rows", &[Completes::Words(&["on", "off", "auto"])], switches::headers),
-    command("nullvalue", "[TEXT]", "What stands for NULL", &[], switches::nullvalue),
-    command("separator", "TEXT", "What stands between two values in list mode", &[], switches::separator),
-    command("width", "[N]", "Fit tables into N columns; 0 for as wide as they are; without N as the terminal is", &[], switches::width),
-    command("timer", "[on|off]", "Time of each statement", SWITCH, switches::timer),
-    command("echo", "[on|off]", "Show each statement before it runs", SWITCH, switches::echo),
-    command("bail", "[on|off]", "Stop at the first error", SWITCH, switches::bail),
-    command(
-        "param",
-        "[set NAME VALUE | unset NAME | clear | list]",
-        "Values for :name, @name, $name and ?1",
-        &[Completes::Words(&["set", "unset", "clear", "list"])],
-        switches::param,
-    ),
-    command("read", "FILE", "Run the statements in FILE", FILES, files::read),
-    command("load", "FILE [ENTRY]", "Load an extension library", FILES, files::load),
-    command("output", "[FILE]", "Send output to FILE; without FILE back to the screen", FILES, files::output),
-    command("once", "FILE", "Send the next statement's output to FILE", FILES, files::once),
-    command(
-        "import",
-        "FILE TABLE",
-        "Put the rows of a CSV, TSV, JSON or JSON-lines file into TABLE, made where it is missing",
-        &[Completes::Files, Completes::Tables],
-        import::import,
-    ),
-    sql_command(
-        "export",
-        "FILE [TABLE | SELECT …]",
-        "Write rows to FILE as its name says: .csv .tsv .json .md .sql .txt",
-        &[Completes::Files, Completes::Tables],
-        files::export,
-    ),
-    command("dump", "[PATTERN]", "The database, or some tables, as SQL", TABLES, dump::dump),
-    sql_command("explain", "SQL", "How SQLite would run a statement", TABLES, look::explain),
-    sql_command("watch", "[SECONDS] SQL", "Run a statement again and again, until Ctrl-C", TABLES, watch::watch),
-    sql_command("fleet", "[WHERE …]", "Health of every registered database", &[], fleet::fleet),
-    command("health", "[DB]", "Health of a database", DATABASES, fleet::health),
-    command("size", "[DB [LIMIT_MB]]", "Size of a database against its limit", DATABASES, fleet::size),
-    sql_command(
-        "sync",
-        "[TABLE TARGET [OPTIONS]]",
-        "Bring a table over to TARGET; alone it runs every mapping",
-        &[Completes::Tables, Completes::Databases],
-        fleet::sync,
-    ),
-    command("backup", "[[DB] FILE]", "Back up into the catalogue; or copy a database to FILE", DATABASES, fleet::backup),
-    command("restore", "BACKUP FILE", "Restore a backup of the catalogue into FILE", FILES, fleet::restore),
-    command("pager", "[on|off|COMMAND]", "Long output goes through a pager", SWITCH, switches::pager),
-    command("cd", "DIR", "Change the working directory", FILES, files::cd),
-    command("print", "TEXT…", "Print TEXT", &[], switches::print),
-    command("show", "", "Current settings", &[], switches::show),
-    command("quit", "", "Leave; so does Ctrl-D", &[], |_, _| Ok(Flow::Leave(0))),
-    command("exit", "[CODE]", "Leave with an exit code", &[], switches::exit),
-];
+/// Other names that fingers know, and beginnings that would mean another command.
+const ALIASES: &[(&str, &str)] =
+    &[("indices", "indexes"), ("parameter", "param"), ("system", "shell"), ("save", "backup"), ("ex", "exit"), ("e", "exit"), ("s", "schema")];
 
 /// By its name with or without the dot, or by the start of it.
 pub fn find(name: &str) -> Option<&'static Command> {
     let name = name.trim_start_matches('.').to_ascii_lowercase();
-    let name = if name == "indices" { "indexes".to_owned() } else { name };
+    let name = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name.as_str(), |(_, meant)| meant);
     let exact = COMMANDS.iter().find(|c| c.name == name);
-    exact.or_else(|| COMMANDS.iter().find(|c| !name.is_empty() && c.name.starts_with(&name)))
+    exact.or_else(|| COMMANDS.iter().find(|c| !name.is_empty() && c.name.starts_with(name)))
 }
 
 /// Runs one line that starts with a dot.
@@ -150,6 +78,11 @@ pub fn run(session: &mut Session, line: &str) -> Result<Flow> {
         let near = dbint::did_you_mean(name, COMMANDS.iter().map(|c| c.name)).replace(" \"", " \".");
         return Err(Error::usage(format!("no command \"{name}\".{near} .help lists them")));
     };
+    // What lists things may be longer than the screen; the others send their output where they want.
+    let lists = c.group == Group::Look;
+    if lists {
+        session.out.begin();
+    }
     let done = match c.run {
         Run::Text(f) => f(session, rest.trim()),
         Run::Words(f) => {
@@ -157,7 +90,15 @@ pub fn run(session: &mut Session, line: &str) -> Result<Flow> {
             f(session, &words.iter().map(String::as_str).collect::<Vec<_>>())
         }
     };
-    session.out.flush()?;
+    let left = session.out.is_paging();
+    if lists {
+        session.out.end()?
+    } else {
+        session.out.flush()?
+    }
+    if left && done.as_ref().is_err_and(Error::is_closed_pipe) {
+        return Ok(Flow::Go);
+    }
     done.map_err(|e| match e {
         Error::Usage(text) if text.is_empty() => Error::usage(format!("usage: .{} {}", c.name, c.args)),
         other => other,

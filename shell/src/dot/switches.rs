@@ -7,7 +7,7 @@ use crate::{
 };
 use clap::ValueEnum;
 use rusqlite::types::{Value, ValueRef};
-use std::io::Write;
+use std::{io::Write, time::Duration};
 
 fn word(mode: Mode) -> String {
     mode.to_possible_value().map_or(String::new(), |v| v.get_name().to_owned())
@@ -104,8 +104,15 @@ pub fn print(session: &mut Session, args: &[&str]) -> Result<Flow> {
     say(session, args.join(" "))
 }
 
-pub fn exit(_: &mut Session, args: &[&str]) -> Result<Flow> {
-    args.first().map_or(Ok(0), |c| c.parse().map_err(|_| usage())).map(Flow::Leave)
+pub fn changes(session: &mut Session, args: &[&str]) -> Result<Flow> {
+    flip(session, args, "changes", |s| &mut s.changes)
+}
+
+pub fn timeout(session: &mut Session, args: &[&str]) -> Result<Flow> {
+    let ms: u32 = args.first().and_then(|n| n.parse().ok()).filter(|n| *n <= i32::MAX.unsigned_abs()).ok_or_else(usage)?;
+    session.timeout = Duration::from_millis(ms.into());
+    session.opened.borrow().db.busy_timeout(session.timeout)?;
+    Ok(Flow::Go)
 }
 
 pub fn show(session: &mut Session, _: &[&str]) -> Result<Flow> {
@@ -120,8 +127,11 @@ pub fn show(session: &mut Session, _: &[&str]) -> Result<Flow> {
         ("nullvalue", null),
         ("separator", session.format.separator.clone()),
         ("timer", onoff(session.timer).to_owned()),
+        ("changes", onoff(session.changes).to_owned()),
         ("echo", onoff(session.echo).to_owned()),
         ("bail", onoff(session.bail).to_owned()),
+        ("timeout", format!("{} ms", session.timeout.as_millis())),
+        ("pager", session.out.pager.clone().unwrap_or_else(|| "off".to_owned())),
     ];
     for (k, v) in lines {
         writeln!(session.out, "{k:>10}: {v}")?;

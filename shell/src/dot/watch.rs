@@ -21,6 +21,14 @@ pub fn watch(session: &mut Session, text: &str) -> Result<Flow> {
     if sql.trim().is_empty() {
         return Err(usage());
     }
+    // A pager would wait for a reader.
+    let pager = session.out.pager.take();
+    let done = repeat(session, seconds, sql);
+    session.out.pager = pager;
+    done
+}
+
+fn repeat(session: &mut Session, seconds: f64, sql: &str) -> Result<Flow> {
     let _running = run::Running::start();
     loop {
         if session.out.is_terminal() {

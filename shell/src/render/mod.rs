@@ -1,8 +1,11 @@
 //! Rows on their way to the reader: one writer for all output modes, row by row where the mode allows.
+mod fit;
+mod pretty;
 mod table;
 mod value;
 
-pub use table::wrap;
+pub use fit::wrap;
+pub use pretty::{compact, json_cell};
 pub use value::{literal, name};
 
 use rusqlite::types::ValueRef;

@@ -1,12 +1,14 @@
 //! Tables that fit the terminal: widths come from the first rows, the rest streams through them.
-use super::{Format, Mode, value};
+use super::{
+    Format, Mode,
+    fit::{self, Column, cut, wrap},
+    pretty, value,
+};
 use rusqlite::types::ValueRef;
 use std::io::{self, Write};
 
 /// Rows that are looked at before the first is written.
 const SAMPLE: usize = 1000;
-/// A column is never made narrower than this; where that does not fit, each row becomes a block of lines.
-const NARROWEST: usize = 4;
 /// Lines a cell may take on a terminal before it is cut.
 const TALLEST: usize = 12;
 
@@ -56,6 +58,9 @@ impl<'f> Grid<'f> {
 
     pub fn finish(mut self, out: &mut dyn Write) -> io::Result<()> {
         if !self.started {
+            if let Some(text) = self.document() {
+                return writeln!(out, "{text}");
+            }
             // Without a row there is nothing to see, but a header alone tells which columns there are.
             self.start(out)?;
         }
@@ -67,19 +72,22 @@ impl<'f> Grid<'f> {
         Ok(())
     }
 
+    /// One JSON value and nothing else, which a person reads better as a document than in a box.
+    fn document(&self) -> Option<String> {
+        let space = self.format.width.filter(|_| self.format.mode == Mode::Box)?;
+        let [row] = self.waiting.as_slice() else { return None };
+        let [cell] = row.as_slice() else { return None };
+        pretty::document(&cell.text, space, self.format.color)
+    }
+
     fn start(&mut self, out: &mut dyn Write) -> io::Result<()> {
         self.started = true;
-        let widest = |i: usize| {
-            let cells = self.waiting.iter().filter_map(|r| r.get(i)).flat_map(|c| c.text.split('\n')).map(value::width).max();
-            cells.unwrap_or(0).max(if self.format.headers() { value::width(&self.columns[i]) } else { 0 }).max(1)
-        };
-        let natural: Vec<usize> = (0..self.columns.len()).map(widest).collect();
+        let columns: Vec<Column> = (0..self.columns.len()).map(|i| self.column(i)).collect();
         match self.format.width.filter(|_| self.format.mode != Mode::Markdown) {
-            None => self.widths = natural,
+            None => self.widths = columns.iter().map(|c| c.natural).collect(),
             Some(space) => {
-                let borders = if self.format.mode == Mode::Column { 2 * natural.len().saturating_sub(1) } else { 3 * natural.len() + 1 };
-                let heads: Vec<usize> = self.columns.iter().map(|c| value::width(c)).collect();
-                match fit(&natural, &heads, space.saturating_sub(borders)) {
+                let borders = if self.format.mode == Mode::Column { 2 * columns.len().saturating_sub(1) } else { 3 * columns.len() + 1 };
+                match fit::fit(&columns, space.saturating_sub(borders)) {
                     Some(w) => self.widths = w,
                     None => self.blocks = true,
                 }
@@ -92,6 +100,25 @@ impl<'f> Grid<'f> {
             self.write(out, cells)?;
         }
         Ok(())
+    }
+
+    /// What the sample says of a column.
+    fn column(&self, i: usize) -> Column {
+        let mut c = Column { natural: 1, ..Column::default() };
+        for cell in self.waiting.iter().filter_map(|r| r.get(i)) {
+            if cell.right {
+                c.number = c.number.max(value::width(&cell.text));
+            } else {
+                c.word = c.word.max(fit::longest_word(&cell.text));
+            }
+            c.natural = cell.text.split('\n').map(value::width).fold(c.natural, usize::max);
+        }
+        if self.format.headers() {
+            c.head = value::width(&self.columns[i]);
+            c.head_word = fit::longest_word(&self.columns[i]);
+            c.natural = c.natural.max(c.head);
+        }
+        c
     }
 
     fn head(&self, out: &mut dyn Write) -> io::Result<()> {
@@ -113,16 +140,22 @@ impl<'f> Grid<'f> {
         if !self.blocks {
             return self.lines(out, cells, false);
         }
-        if self.written > 1 {
-            writeln!(out)?;
-        }
         let space = self.format.width.unwrap_or(80).max(2);
+        if self.written > 1 {
+            writeln!(out, "{}", paint(&"─".repeat(space.min(20)), DIM, self.format.color))?;
+        }
+        let names = self.columns.iter().map(|c| value::width(c)).max().unwrap_or(0);
+        let beside = names + 2 + BESIDE <= space;
         for (name, cell) in self.columns.iter().zip(cells) {
-            for line in wrap(name, space) {
-                writeln!(out, "{}", paint(&line, BOLD, self.format.color))?;
+            let indent = if beside { names + 2 } else { 1 };
+            if beside {
+                write!(out, "{}{}", paint(name, BOLD, self.format.color), " ".repeat(indent - value::width(name)))?;
+            } else {
+                wrap(name, space).iter().try_for_each(|line| writeln!(out, "{}", paint(line, BOLD, self.format.color)))?;
             }
-            for line in wrap(&cell.text, space - 1) {
-                writeln!(out, " {}", paint(&line, DIM, self.format.color && cell.null))?;
+            for (n, line) in self.cell(&cell.text, space - indent).iter().enumerate() {
+                let gap = if beside && n == 0 { 0 } else { indent };
+                writeln!(out, "{}{}", " ".repeat(gap), paint(line, DIM, self.format.color && cell.null))?;
             }
         }
         Ok(())
@@ -192,86 +225,11 @@ impl<'f> Grid<'f> {
     }
 }
 
+/// In blocks, values stand beside their names where they have that much room.
+const BESIDE: usize = 20;
 const BOLD: &str = "1";
 const DIM: &str = "2";
 
 fn paint(text: &str, style: &str, on: bool) -> String {
     if on && !text.is_empty() { format!("\x1b[{style}m{text}\x1b[0m") } else { text.to_owned() }
-}
-
-/// Takes from the widest columns until the sum fits; None where even narrow ones do not. A column named in full reads
-/// better: headers give way last.
-fn fit(natural: &[usize], heads: &[usize], space: usize) -> Option<Vec<usize>> {
-    let cap =
-        |limit: usize, floors: &dyn Fn(usize) -> usize| -> Vec<usize> { natural.iter().enumerate().map(|(i, n)| (*n).min(limit.max(floors(i)))).collect() };
-    let largest = |floors: &dyn Fn(usize) -> usize| {
-        let (mut low, mut high) = (NARROWEST, natural.iter().copied().max().unwrap_or(NARROWEST).max(NARROWEST));
-        if cap(low, floors).iter().sum::<usize>() > space {
-            return None;
-        }
-        while low < high {
-            let middle = (low + high).div_ceil(2);
-            if cap(middle, floors).iter().sum::<usize>() <= space { low = middle } else { high = middle - 1 }
-        }
-        let mut widths = cap(low, floors);
-        // What is left over by rounding goes to the columns that were cut.
-        let mut left = space - widths.iter().sum::<usize>();
-        for (w, n) in widths.iter_mut().zip(natural) {
-            if left > 0 && *w < *n {
-                *w += 1;
-                left -= 1;
-            }
-        }
-        Some(widths)
-    };
-    largest(&|i| heads[i]).or_else(|| largest(&|_| NARROWEST))
-}
-
-fn cut(s: &str, w: usize) -> String {
-    let mut used = 0;
-    s.chars()
-        .take_while(|c| {
-            used += value::char_width(*c);
-            used <= w
-        })
-        .collect()
-}
-
-/// Lines of at most `w` columns, broken at a space where one is near the end.
-pub fn wrap(text: &str, w: usize) -> Vec<String> {
-    let mut lines = vec![];
-    for mut line in text.split('\n') {
-        while value::width(line) > w {
-            let head = cut(line, w);
-            if head.is_empty() {
-                break;
-            }
-            let at = head.rfind(' ').filter(|at| *at > head.len() / 2).unwrap_or(head.len());
-            lines.push(line[..at].trim_end_matches(' ').to_owned());
-            line = line[at..].strip_prefix(' ').unwrap_or(&line[at..]);
-        }
-        lines.push(line.to_owned());
-    }
-    lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_share_the_space() {
-        assert_eq!(fit(&[3, 5], &[3, 5], 20), Some(vec![3, 5]));
-        assert_eq!(fit(&[3, 50], &[3, 5], 20), Some(vec![3, 17]));
-        assert_eq!(fit(&[40, 50], &[3, 5], 21).map(|w| w.iter().sum::<usize>()), Some(21));
-        assert_eq!(fit(&[10; 10], &[3; 10], 20), None);
-    }
-
-    #[test]
-    fn long_text_is_broken_at_spaces() {
-        assert_eq!(wrap("one two three", 8), ["one two", "three"]);
-        assert_eq!(wrap("abcdefghij", 4), ["abcd", "efgh", "ij"]);
-        assert_eq!(wrap("日本語", 4), ["日本", "語"]);
-        assert_eq!(wrap("a\nb", 9), ["a", "b"]);
-    }
 }
