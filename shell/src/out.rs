@@ -36,7 +36,6 @@ pub fn usual_pager() -> String {
     named("DBINT_PAGER").or_else(|| named("PAGER")).unwrap_or_else(|| "less".to_owned())
 }
 
-#[allow(clippy::wrong_self_convention, reason = "here \"to\" is where output goes, not a conversion")]
 impl Out {
     pub fn new(person: bool) -> Self {
         Out { to: stdout(), person, once: false, pager: person.then(usual_pager), spinner: None }

@@ -59,8 +59,7 @@ pub enum Completes {
 }
 
 /// Other names that fingers know, and beginnings that would mean another command.
-const ALIASES: &[(&str, &str)] =
-    &[("indices", "indexes"), ("parameter", "param"), ("system", "shell"), ("save", "backup"), ("ex", "exit"), ("e", "exit"), ("s", "schema")];
+const ALIASES: &[(&str, &str)] = &[("indices", "indexes"), ("parameter", "param"), ("system", "shell"), ("save", "backup"), ("ex", "exit")];
 
 /// By its name with or without the dot, or by the start of it.
 pub fn find(name: &str) -> Option<&'static Command> {
@@ -150,7 +149,16 @@ mod tests {
 
     #[test]
     fn fingers_find_their_commands() {
-        for (typed, meant) in [(".q", "quit"), (".tab", "tables"), (".sch", "schema"), (".h", "help"), (".indices", "indexes"), (".exi", "exit")] {
+        for (typed, meant) in [
+            (".q", "quit"),
+            (".tab", "tables"),
+            (".sch", "schema"),
+            (".h", "help"),
+            (".indices", "indexes"),
+            (".ex", "exit"),
+            (".parameter", "param"),
+            (".header", "headers"),
+        ] {
             assert_eq!(find(typed).map(|c| c.name), Some(meant), "{typed}");
         }
         assert!(find(".nothing").is_none() && find(".").is_none());
