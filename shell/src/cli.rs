@@ -1,5 +1,6 @@
 //! The command line.
 use crate::{
+    commands::integrate,
     demo,
     error::{Error, Result},
     render::Mode,
@@ -28,6 +29,8 @@ pub struct Cli {
 enum Command {
     /// Make the toolkit fleet in a scratch folder, run everything on it and show the result
     Demo(demo::Demo),
+    /// Run everything over a folder of databases: find, check, back up, synchronise, optimise, validate, report
+    Integrate(integrate::Integrate),
     /// Print the completion script for a shell
     Completions {
         /// bash, zsh, fish, elvish or powershell
@@ -66,6 +69,7 @@ impl Cli {
         let done = match self.command {
             None => self.shell.run(),
             Some(Command::Demo(demo)) => demo.run(),
+            Some(Command::Integrate(integrate)) => integrate.run(),
             Some(Command::Completions { shell }) => print(|out| {
                 clap_complete::generate(shell, &mut Cli::command(), "dbint", out);
                 Ok(())

@@ -1,5 +1,6 @@
 //! The dbint shell: a terminal for what SQL can do. It holds no database logic of its own.
 mod cli;
+mod commands;
 mod complete;
 mod demo;
 mod dot;

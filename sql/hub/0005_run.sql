@@ -103,7 +103,8 @@ CREATE TABLE hub.integration_sessions (
   workspace_path TEXT NOT NULL,
   mode           TEXT NOT NULL,
   status         TEXT NOT NULL DEFAULT 'RUNNING',   -- RUNNING / COMPLETED / FINDINGS / FAILED / INTERRUPTED
-  report         TEXT                               -- JSON, as integration_report() gives it
+  report         TEXT,                              -- JSON, as integration_report() gives it
+  pid            INTEGER                            -- of the process that runs it
 );
 CREATE TABLE hub.integration_phases (
   session_id TEXT NOT NULL,

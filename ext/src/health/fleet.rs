@@ -15,14 +15,19 @@ use rusqlite::Connection;
 use serde_json::{Map, Value as Json, json};
 use std::path::PathBuf;
 
-/// Examines every member; the caller's own databases by the caller's connection, all others in parallel.
+/// Examines every member of the fleet.
 pub fn examine(host: &Connection, level: Level, keep: bool) -> Result<Vec<Report>> {
+    members(host, registry::members(host)?, level, keep)
+}
+
+/// Examines these; the caller's own databases by the caller's connection, all others in parallel.
+pub fn members(host: &Connection, members: Vec<Member>, level: Level, keep: bool) -> Result<Vec<Report>> {
     let own = registry::attached_files(host)?;
     let limits = limits::all(host)?;
     let general = limits::general(host)?;
     let limit = |name: &str| limits.get(name).copied().unwrap_or(general);
     let (mut reports, mut files) = (vec![], vec![]);
-    for member in registry::members(host)? {
+    for member in members {
         match member.place() {
             Place::File(path) => match own.iter().find(|(_, f)| *f == path) {
                 Some((schema, _)) => reports.push(examine::schema(&member.name, host, schema, Some(&path), level, limit(&member.name))?),

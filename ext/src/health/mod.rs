@@ -8,7 +8,9 @@ mod record;
 use crate::hub::{Hub, Target, limits, target::Place};
 use crate::{kit::*, options};
 use check::rounded;
-use examine::{Level, Report};
+pub use check::{Severity, Status};
+pub use examine::{Level, Report};
+pub use fleet::members as examine_members;
 use rusqlite::{Connection, types::Value};
 
 options! {

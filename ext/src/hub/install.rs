@@ -186,18 +186,24 @@ pub fn install(db: &Connection, schema: &str, prefix: Option<&str>) -> Result<In
                 db.execute_batch(&hub.sql(&unqualified_index(&statement, &hub))).at(format!("installing {}", hub.schema))?;
             }
         }
-        for (name, sql) in views::ALL {
-            match schema::find_table(db, &hub.schema, &hub.name(name))? {
-                Some(t) if t.kind != schema::TableKind::View => return Err(taken(&hub, name)),
-                _ => drop_view(db, &hub, name)?,
-            }
-            db.execute_batch(&hub.sql(sql)).at(format!("installing view {name}"))?;
+        for (name, _) in views::ALL {
+            view(db, &hub, name)?;
         }
         put.execute(["version", &version().to_string()])?;
         put.execute(["prefix", &hub.prefix])?;
         Ok(())
     })?;
     Ok(done)
+}
+
+/// Makes one of our views, in place of an older one.
+pub fn view(db: &Connection, hub: &Hub, name: &str) -> Result<()> {
+    let sql = views::ALL.iter().find(|(n, _)| *n == name).map_or("", |(_, sql)| sql);
+    match schema::find_table(db, &hub.schema, &hub.name(name))? {
+        Some(t) if t.kind != schema::TableKind::View => return Err(taken(hub, name)),
+        _ => drop_view(db, hub, name)?,
+    }
+    db.execute_batch(&hub.sql(sql)).at(format!("installing view {name}"))
 }
 
 /// Asks first: DROP VIEW IF EXISTS would find our table function of the same name, and refuse.

@@ -4,6 +4,7 @@ pub mod file;
 mod function;
 mod guard;
 mod interrupt;
+mod lasting;
 mod options;
 #[cfg(test)]
 mod panics;
