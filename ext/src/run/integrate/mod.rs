@@ -92,7 +92,7 @@ pub const PHASES: [Title; 9] = [
 
 fn phase(number: usize) -> Box<dyn Phase> {
     match number {
-        0 => Box::new(start::Start::default()),
+        0 => Box::new(start::Start),
         1 => Box::new(discovery::Discovery::default()),
         2 => Box::new(schema::Schemas::default()),
         3 => Box::new(setup::Setup::default()),

@@ -8,7 +8,6 @@ use crate::error::Result;
 use crate::hub::install;
 use crate::run::host;
 
-#[derive(Default)]
 pub struct Start;
 
 impl Phase for Start {
