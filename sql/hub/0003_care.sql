@@ -22,27 +22,38 @@ CREATE TABLE hub.size_limits (
   limit_mb REAL NOT NULL
 );
 
--- Which maintenance is done how often. Rows for one db_name stand above those for '*'.
+-- Which maintenance is done how often. A row for one db_name stands above that for '*', every registered database.
 CREATE TABLE hub.maintenance_schedule (
-  task        TEXT NOT NULL,                        -- vacuum / analyze / reindex / optimize / checkpoint / backup / health
+  task        TEXT NOT NULL,                        -- vacuum / analyze / reindex / optimize / checkpoint / backup / performance
   db_name     TEXT NOT NULL DEFAULT '*',
-  frequency_s INTEGER NOT NULL,
+  frequency_s INTEGER NOT NULL CHECK (typeof(frequency_s) = 'integer' AND frequency_s >= 0),  -- seconds; 0: at every run
   enabled     INTEGER NOT NULL DEFAULT 1,
   PRIMARY KEY (task, db_name)
 );
 INSERT OR IGNORE INTO hub.maintenance_schedule(task, frequency_s) VALUES
-  ('vacuum', 86400), ('analyze', 3600), ('reindex', 604800), ('backup', 86400), ('health', 60);
+  ('vacuum', 86400), ('analyze', 3600), ('reindex', 604800), ('backup', 86400), ('performance', 0);
 
--- What maintenance did.
+-- When each task was last done. SKIPPED counts as done: there was nothing to gain.
+CREATE TABLE hub.maintenance_state (
+  task     TEXT NOT NULL,
+  db_name  TEXT NOT NULL,
+  tried_at TEXT NOT NULL,
+  done_at  TEXT,
+  status   TEXT NOT NULL,                           -- SUCCESS / SKIPPED / FAILED
+  detail   TEXT,
+  PRIMARY KEY (task, db_name)
+) WITHOUT ROWID;
+
+-- What maintenance did, the last 90 days.
 CREATE TABLE hub.maintenance_log (
   run_id       TEXT PRIMARY KEY NOT NULL,
   task         TEXT NOT NULL,
   db_name      TEXT NOT NULL,
   started_at   TEXT DEFAULT CURRENT_TIMESTAMP,
   duration_s   REAL,
-  status       TEXT NOT NULL,                       -- SUCCESS / SKIPPED / FAILED
+  status       TEXT NOT NULL,                       -- SUCCESS / FAILED
   bytes_before INTEGER,
   bytes_after  INTEGER,
   detail       TEXT
 );
-CREATE INDEX hub.idx_maintenance_log_task ON maintenance_log(task, db_name, started_at);
+CREATE INDEX hub.idx_maintenance_log_time ON maintenance_log(started_at);

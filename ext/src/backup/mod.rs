@@ -22,7 +22,7 @@ mod take;
 mod verify;
 
 use fleet::FleetRestoreOptions;
-use job::BackupOptions;
+pub use job::{BackupOptions, backup};
 use look::{LookOptions, TableOptions};
 use policy::{PruneOptions, RunOptions};
 use show::{PathOption, RestoreOptions};

@@ -6,9 +6,14 @@ use rusqlite::Connection;
 pub fn savepoint<T>(db: &Connection, body: impl FnOnce() -> Result<T>) -> Result<T> {
     db.execute_batch("SAVEPOINT dbint")?;
     let out = body();
-    let end = if out.is_ok() { "RELEASE dbint" } else { "ROLLBACK TO dbint; RELEASE dbint" };
-    let ended = db.execute_batch(end);
-    let out = out?;
-    ended?;
-    Ok(out)
+    let kept = if out.is_ok() { db.execute_batch("RELEASE dbint") } else { Ok(()) };
+    if out.is_err() || kept.is_err() {
+        // A commit that met a lock leaves the transaction open: the caller must not find it so.
+        let undone = db.execute_batch("ROLLBACK TO dbint; RELEASE dbint");
+        let out = out?;
+        kept?;
+        undone?;
+        return Ok(out);
+    }
+    out
 }

@@ -3,7 +3,10 @@ use super::{
     host::Machine,
     metrics::{Group, Reading},
 };
-use crate::db::{ident::quote, open, schema};
+use crate::db::{
+    ident::{qualified, quote},
+    open, schema,
+};
 use crate::error::{Error, Kind, Result};
 use rusqlite::Connection;
 use std::{
@@ -115,7 +118,7 @@ fn unreachable(e: &Error, groups: &[Group], out: &mut Vec<Reading>) {
 }
 
 fn performance(db: &Connection, out: &mut Vec<Reading>) {
-    out.push(match query_time(db) {
+    out.push(match query_time(db, "main") {
         Ok(s) => Reading::new("query_time", s),
         Err(e) => Reading::none("query_time", e.message),
     });
@@ -126,15 +129,16 @@ fn performance(db: &Connection, out: &mut Vec<Reading>) {
     });
 }
 
-fn query_time(db: &Connection) -> Result<f64> {
-    let tables = schema::tables(db, "main")?;
+/// Seconds of the probe that stands for a query.
+pub fn query_time(db: &Connection, schema: &str) -> Result<f64> {
+    let tables = schema::tables(db, schema)?;
     let mut took = vec![];
     for _ in 0..RUNS {
         let start = Instant::now();
-        db.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        db.query_row(&format!("SELECT count(*) FROM {}.sqlite_schema", quote(schema)), [], |_| Ok(()))?;
         for table in tables.iter().take(TABLES) {
             // A virtual table without its module is not this database being slow.
-            let _ = db.query_row(&format!("SELECT * FROM {} LIMIT 1", quote(table)), [], |_| Ok(()));
+            let _ = db.query_row(&format!("SELECT * FROM {} LIMIT 1", qualified(schema, table)), [], |_| Ok(()));
         }
         took.push(start.elapsed().as_secs_f64());
     }
