@@ -125,14 +125,14 @@ fn hands(host: &Connection, target: &Target, ops: &[Op], scheduled: bool) -> Res
     })
 }
 
-/// The caller's own view of a database that was worked on beside it: its statistics, and what it queried itself.
+/// The caller's own view of a database that was worked on beside it: its statistics.
 fn tell_host(host: &Connection, path: &Path, ops: &[Op]) -> Result<()> {
     let Some(full) = path.canonicalize().ok() else { return Ok(()) };
-    if let Some(schema) = registry::attached(host, &full)? {
-        if ops.contains(&Op::Analyze) {
-            // Only reads the new statistics; none are there where no table has an index.
-            let _ = host.execute_batch(&format!("ANALYZE {}.sqlite_master", quote(&schema)));
-        }
+    if ops.contains(&Op::Analyze)
+        && let Some(schema) = registry::attached(host, &full)?
+    {
+        // Only reads the new statistics; none are there where no table has an index.
+        let _ = host.execute_batch(&format!("ANALYZE {}.sqlite_master", quote(&schema)));
     }
     Ok(())
 }
@@ -156,7 +156,7 @@ fn optimized(host: &Connection, given: Option<&str>, ops: &[Op]) -> Result<Json>
     };
     let pragmas = match (&schema, &file) {
         (Some(schema), _) => optimize::pragmas(host, schema, true)?,
-        (None, Some(path)) => optimize::pragmas(&*Target::file_at(path).session(host, crate::hub::target::Mode::Read)?.db, "main", false)?,
+        (None, Some(path)) => optimize::pragmas(&Target::file_at(path).session(host, crate::hub::target::Mode::Read)?.db, "main", false)?,
         (None, None) => vec![],
     };
     if let Some(hub) = Hub::find(host)? {
