@@ -18,7 +18,6 @@ pub mod open;
 #[allow(dead_code, unused_imports, reason = "its users arrive room by room")]
 pub mod pages;
 pub mod parallel;
-#[allow(dead_code, unused_imports, reason = "its users arrive room by room")]
 pub mod schema;
 #[allow(dead_code, unused_imports, reason = "its users arrive room by room")]
 pub mod size;

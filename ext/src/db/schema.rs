@@ -229,6 +229,27 @@ pub fn indexes(db: &Connection, schema: &str, table: &str) -> Result<Vec<Index>>
     Ok(found)
 }
 
+/// What follows the table's name in its CREATE TABLE: two tables of different names may still be made alike.
+pub fn table_body(sql: &str) -> &str {
+    let sql = sql.trim();
+    if !sql.get(..6).is_some_and(|s| same(s, "CREATE")) {
+        return sql;
+    }
+    // SQLite stores `CREATE TABLE name(…` with the name as it was written; a quoted name may hold a parenthesis.
+    let mut quote = None;
+    for (i, c) in sql.char_indices() {
+        match (quote, c) {
+            (Some(q), _) if c == q => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'' | '`') => quote = Some(c),
+            (None, '[') => quote = Some(']'),
+            (None, '(') => return sql.get(i..).unwrap_or(sql),
+            _ => {}
+        }
+    }
+    sql
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
