@@ -21,7 +21,9 @@ pub fn table(source: &Connection, source_schema: &str, from: &Table, target: &Co
             |r| r.get(0),
         )?;
         if taken {
-            return Err(Error::unsupported(format!("the name of the index \"{}\" is taken", index.name)).hint("Create the table in the target yourself, then sync"));
+            return Err(
+                Error::unsupported(format!("the name of the index \"{}\" is taken", index.name)).hint("Create the table in the target yourself, then sync")
+            );
         }
         let on = lex::tokens(sql).into_iter().find(|t| t.is("ON")).and_then(|t| sql.get(t.at..)).unwrap_or_default();
         let unique = if index.unique { "UNIQUE " } else { "" };

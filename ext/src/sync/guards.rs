@@ -15,7 +15,8 @@ use rusqlite::Connection;
 pub fn triggers(db: &Connection, schema: &str, table: &Table, choice: Option<bool>) -> Result<Vec<String>> {
     let sql = format!("SELECT name, sql FROM {}.sqlite_schema WHERE type = 'trigger' AND lower(tbl_name) = lower(?) ORDER BY name", quote(schema));
     let mut q = db.prepare(&sql)?;
-    let all: Vec<(String, String)> = q.query_map([&table.name], |r| Ok((r.get(0)?, r.get::<_, Option<String>>(1)?.unwrap_or_default())))?.collect::<rusqlite::Result<_>>()?;
+    let all: Vec<(String, String)> =
+        q.query_map([&table.name], |r| Ok((r.get(0)?, r.get::<_, Option<String>>(1)?.unwrap_or_default())))?.collect::<rusqlite::Result<_>>()?;
     drop(q);
     let users: Vec<(String, String)> = all.into_iter().filter(|(n, _)| !n.starts_with("dbint_track_")).collect();
     if choice == Some(true) {
@@ -30,7 +31,9 @@ pub fn triggers(db: &Connection, schema: &str, table: &Table, choice: Option<boo
             let words: Vec<String> = lex::tokens(sql).iter().filter_map(lex::Token::name).collect();
             if let Some(v) = virtuals.iter().find(|v| words.iter().any(|w| same(w, v))) {
                 let what = format!("the trigger \"{name}\" keeps the virtual table \"{v}\" in step with \"{}\", and a sync does not fire triggers", table.name);
-                return Err(Error::unsupported(what).hint("Choose {\"triggers\":true} to fire them, or {\"triggers\":false} and rebuild the virtual table afterwards"));
+                return Err(
+                    Error::unsupported(what).hint("Choose {\"triggers\":true} to fire them, or {\"triggers\":false} and rebuild the virtual table afterwards")
+                );
             }
         }
     }

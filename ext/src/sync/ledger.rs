@@ -159,8 +159,11 @@ impl<'c> Undo<'c> {
     pub fn open(db: &'c Connection, schema: &str) -> Result<Undo<'c>> {
         let undo = qualified(schema, UNDO);
         // Numbers are not used twice, even where the newest were forgotten.
-        let first: i64 =
-            db.query_row(&format!("SELECT 1 + max(ifnull((SELECT max(n) FROM {undo}), 0), ifnull((SELECT max(last_n) FROM {}), 0))", qualified(schema, SYNCS)), [], |r| r.get(0))?;
+        let first: i64 = db.query_row(
+            &format!("SELECT 1 + max(ifnull((SELECT max(n) FROM {undo}), 0), ifnull((SELECT max(last_n) FROM {}), 0))", qualified(schema, SYNCS)),
+            [],
+            |r| r.get(0),
+        )?;
         Ok(Undo { add: Stmt::prepare(db, &format!("INSERT INTO {undo} VALUES(?, ?, ?, ?, ?)"))?, first, next: first })
     }
 

@@ -127,7 +127,8 @@ impl Choice {
             _ => Policy::SourceWins,
         });
         if full && policy.is_some_and(|p| p != Policy::SourceWins) {
-            return Err(Error::argument("mode full makes the target identical: it goes with conflict source_wins only").hint("Leave mode out to keep newer rows of the target"));
+            return Err(Error::argument("mode full makes the target identical: it goes with conflict source_wins only")
+                .hint("Leave mode out to keep newer rows of the target"));
         }
         let words: Vec<&'static str> = Method::WORDS.iter().map(|(w, _)| *w).collect();
         let method = word("method", &given.method, &words)?;

@@ -1,11 +1,5 @@
 //! What a sync tells afterwards, and where it is written down: the hub, the audit log, the log file.
-use super::{
-    delta::Delta,
-    ledger::CONFLICTS,
-    options::Choice,
-    shape::Shape,
-    writer::Tally,
-};
+use super::{delta::Delta, ledger::CONFLICTS, options::Choice, shape::Shape, writer::Tally};
 use crate::{
     db::{ident::qualified, open, record, time},
     error::{At, Result},

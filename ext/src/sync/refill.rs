@@ -1,6 +1,6 @@
 //! An empty table is filled, not compared: by SQLite's own transfer of b-trees where both tables are made alike, else row by row.
 use super::{
-    options::{Choice, Method},
+    options::Choice,
     shape::Shape,
     side::{Destination, Reader, Source},
 };
@@ -8,7 +8,7 @@ use crate::{
     db::{
         digest,
         ident::{list, literal, qualified},
-        schema::{self, Table, table_body},
+        schema::table_body,
     },
     error::Result,
     kit::Stmt,
@@ -17,25 +17,14 @@ use rusqlite::Connection;
 
 const SOURCE: &str = "dbint_source";
 
-/// The source is attached to the target's connection, or why not.
-pub type Attached = std::result::Result<(), String>;
-
-/// Before the transaction: a database cannot be attached inside of one everywhere.
-pub fn prepare(source: &Source<'_>, target: &Destination<'_>, from: &Table, choice: &Choice) -> Result<Attached> {
-    if choice.dry_run || !matches!(choice.method, Method::Auto | Method::Refill) {
-        return Ok(Err("not asked for".into()));
-    }
+/// Attaches the source to the target's connection, or says why not. Inside the transaction: begun afterwards, it would lock
+/// the source for writing, too.
+fn attach(source: &Source<'_>, target: &Destination<'_>) -> std::result::Result<(), String> {
     let (Reader::Own(_), Some(file), Ok(_)) = (&source.reader, &source.file, target.readable_file()) else {
-        return Ok(Err("transfer: one side is read or written by the caller's own connection".into()));
+        return Err("transfer: one side is read or written by the caller's own connection".into());
     };
-    // Rows in the target already: there will be a comparison, and no transfer.
-    if let Ok(Some(t)) = schema::find_table(target.db(), &target.schema, &from.name)
-        && target.db().query_row(&format!("SELECT EXISTS(SELECT 1 FROM {})", qualified(&target.schema, &t.name)), [], |r| r.get::<_, bool>(0)).unwrap_or(true)
-    {
-        return Ok(Err("not empty".into()));
-    }
     let sql = format!("ATTACH {} AS {SOURCE}", literal(&file.to_string_lossy()));
-    Ok(target.db().execute_batch(&sql).map_err(|e| format!("transfer: {e}")))
+    target.db().execute_batch(&sql).map_err(|e| format!("transfer: {e}"))
 }
 
 pub struct Filled {
@@ -45,26 +34,15 @@ pub struct Filled {
     pub passed_over: Vec<String>,
 }
 
-pub fn run(
-    attached: &Attached,
-    source: &Source<'_>,
-    target: &Connection,
-    target_schema: &str,
-    shape: &Shape,
-    choice: &Choice,
-    tick: &mut dyn FnMut() -> Result<()>,
-) -> Result<Filled> {
+pub fn run(source: &Source<'_>, to: &Destination<'_>, shape: &Shape, choice: &Choice, tick: &mut dyn FnMut() -> Result<()>) -> Result<Filled> {
     let alike = shape.condition.is_none()
         && shape.target_only.is_empty()
         && shape.source_only.is_empty()
         && table_body(&shape.source.sql) == table_body(&shape.target.sql)
         && choice.given.columns.is_none();
+    let (target, target_schema) = (to.db(), to.schema.as_str());
     let into = qualified(target_schema, &shape.target.name);
-    let why = match attached {
-        Ok(()) if alike => None,
-        Ok(()) => Some("transfer: the tables are not made alike, or only some rows or columns are asked for".to_owned()),
-        Err(why) => Some(why.clone()),
-    };
+    let why = if alike { attach(source, to).err() } else { Some("transfer: the tables are not made alike, or only some rows or columns are asked for".into()) };
     let rows = if why.is_none() {
         (tick)()?;
         target.execute(&format!("INSERT INTO {into} SELECT * FROM {}", qualified(SOURCE, &shape.source.name)), [])? as u64

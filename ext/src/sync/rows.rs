@@ -257,7 +257,9 @@ mod tests {
             Blob(b"a"),
         ];
         for (word, collation) in [("BINARY", Collation::Binary), ("NOCASE", Collation::NoCase), ("RTRIM", Collation::RTrim)] {
-            let mut q = Stmt::prepare(&db, &format!("SELECT CASE WHEN ?1 IS ?2 COLLATE {word} THEN 0 WHEN ?1 IS NULL OR ?1 < ?2 COLLATE {word} THEN -1 ELSE 1 END")).unwrap();
+            let mut q =
+                Stmt::prepare(&db, &format!("SELECT CASE WHEN ?1 IS ?2 COLLATE {word} THEN 0 WHEN ?1 IS NULL OR ?1 < ?2 COLLATE {word} THEN -1 ELSE 1 END"))
+                    .unwrap();
             for a in all {
                 for b in all {
                     q.reset();

@@ -113,7 +113,6 @@ fn once(host: &Connection, table: &str, ends: &Ends, choice: &Choice, interrupt:
     let source = Source::open(host, &ends.source, o)?;
     let from = shape::source_table(source.db(), &source.schema, table, &source.name)?;
     let mut target = Destination::open(host, &ends.target, o.create == Some(true), choice.dry_run)?;
-    let refill = refill::prepare(&source, &target, &from, choice)?;
     target.begin(choice.dry_run)?;
     let to_schema = target.schema.clone();
     let place = || format!("target {}", ends.target.name);
@@ -150,8 +149,15 @@ fn once(host: &Connection, table: &str, ends: &Ends, choice: &Choice, interrupt:
     let own_log = Log::find(target.db(), &to_schema, &shape.target.name)?.filter(|_| o.triggers != Some(true));
     let lines = choice.audit_rows || settings::text(host, "sync.log_path")?.is_some();
 
-    if !choice.dry_run && tracked.is_none() && empty && matches!(choice.method, Method::Auto | Method::Refill) && own_log.is_none() && !lines && o.triggers != Some(true) {
-        let filled = refill::run(&refill, &source, target.db(), &to_schema, &shape, choice, &mut tick)?;
+    if !choice.dry_run
+        && tracked.is_none()
+        && empty
+        && matches!(choice.method, Method::Auto | Method::Refill)
+        && own_log.is_none()
+        && !lines
+        && o.triggers != Some(true)
+    {
+        let filled = refill::run(&source, &target, &shape, choice, &mut tick)?;
         r.method = Method::Refill.word();
         r.passed_over = filled.passed_over;
         r.unchanged = Some(0);

@@ -100,8 +100,12 @@ impl Shape {
         let timestamp = timestamp(o.timestamp_column.as_deref(), &from, &columns)?;
         let policy = match (choice.policy, choice.full, timestamp) {
             (Some(Policy::TimestampPriority), _, None) => {
-                return Err(Error::argument(format!("conflict timestamp_priority needs a timestamp column, and \"{}\" has none of {}", to.name, TIMESTAMPS.join(", ")))
-                    .hint("Name it with the option timestamp_column"));
+                return Err(Error::argument(format!(
+                    "conflict timestamp_priority needs a timestamp column, and \"{}\" has none of {}",
+                    to.name,
+                    TIMESTAMPS.join(", ")
+                ))
+                .hint("Name it with the option timestamp_column"));
             }
             (Some(p), ..) => p,
             (None, false, Some(_)) => Policy::TimestampPriority,

@@ -89,6 +89,9 @@ mod tests {
         }
         assert_eq!(t("2026-03-01"), Some(noon - 12 * 3600 * 1_000_000));
         assert_eq!(t("2026-03-01 12:00:00.25"), Some(noon + 250_000));
-        assert_eq!((t("soon"), t(""), micros(Field::Null), micros(Field::Real(f64::INFINITY)), micros(Field::Int(i64::MIN)).is_some()), (None, None, None, None, true));
+        assert_eq!(
+            (t("soon"), t(""), micros(Field::Null), micros(Field::Real(f64::INFINITY)), micros(Field::Int(i64::MIN)).is_some()),
+            (None, None, None, None, true)
+        );
     }
 }

@@ -22,8 +22,12 @@ pub fn mergeable(c: &Compare<'_>) -> Result<bool> {
 fn key<'s>(s: &Shape, q: &'s Stmt<'_>) -> Result<Vec<Field<'s>>> {
     // Without rowids the statement has the shape's columns only.
     let skip = usize::from(s.rowids.is_some());
-    rows::key(s, |i| q.field(i + skip))
-        .ok_or_else(|| Error::new(Kind::Constraint, format!("a row of \"{}\" has NULL in its key ({}), which the other side cannot hold", s.source.name, s.key_names().join(", "))))
+    rows::key(s, |i| q.field(i + skip)).ok_or_else(|| {
+        Error::new(
+            Kind::Constraint,
+            format!("a row of \"{}\" has NULL in its key ({}), which the other side cannot hold", s.source.name, s.key_names().join(", ")),
+        )
+    })
 }
 
 fn spot(s: &Shape, q: &Stmt<'_>, key: &[Field<'_>]) -> Spot {

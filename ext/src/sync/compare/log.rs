@@ -19,7 +19,14 @@ pub struct Tracked {
 }
 
 /// The log of the source's table, its end as this snapshot sees it, and whether the target can go on from where it stands.
-pub fn find(source: &Connection, schema: &str, identity: &str, target: &Connection, target_schema: &str, shape: &Shape) -> Result<(Option<(Log, Position)>, std::result::Result<Position, String>)> {
+pub fn find(
+    source: &Connection,
+    schema: &str,
+    identity: &str,
+    target: &Connection,
+    target_schema: &str,
+    shape: &Shape,
+) -> Result<(Option<(Log, Position)>, std::result::Result<Position, String>)> {
     let Some(log) = Log::find(source, schema, &shape.source.name)? else { return Ok((None, Err("the source is not tracked".into()))) };
     match log.status(source)? {
         Status::Ok => {}
