@@ -49,7 +49,6 @@ pub struct Table {
 #[derive(Clone, Debug)]
 pub struct Index {
     pub name: String,
-    pub table: String,
     pub unique: bool,
     /// `c` CREATE INDEX, `u` UNIQUE constraint, `pk` PRIMARY KEY.
     pub origin: String,
@@ -208,7 +207,6 @@ pub fn indexes(db: &Connection, schema: &str, table: &str) -> Result<Vec<Index>>
     let heads = q.query_map([table, schema], |r| {
         Ok(Index {
             name: r.get(0)?,
-            table: table.to_owned(),
             unique: r.get(1)?,
             origin: r.get(2)?,
             partial: r.get(3)?,

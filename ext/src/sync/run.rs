@@ -107,7 +107,7 @@ fn once(host: &Connection, table: &str, ends: &Ends, choice: &Choice, interrupt:
     let mut n = 0_u32;
     let mut tick = || {
         n = n.wrapping_add(1);
-        if n % choice.batch == 0 { interrupt.check() } else { Ok(()) }
+        if n.is_multiple_of(choice.batch) { interrupt.check() } else { Ok(()) }
     };
     let o = &choice.given;
     let source = Source::open(host, &ends.source, o)?;
@@ -120,7 +120,7 @@ fn once(host: &Connection, table: &str, ends: &Ends, choice: &Choice, interrupt:
     let found_table = schema::find_table(target.db(), &to_schema, &from.name).at(place())?;
     let (to, created) = match found_table {
         Some(t) => (shape::check(target.db(), t, "the target")?, false),
-        None if choice.dry_run => return Ok(would_create(&source, from, choice, ends, begun)?),
+        None if choice.dry_run => return would_create(&source, from, choice, ends, begun),
         None => (create::table(source.db(), &source.schema, &from, target.db(), &to_schema).at(place())?, true),
     };
     let shape = Shape::of(source.db(), &source.schema, target.db(), &to_schema, from, to, choice)?;
@@ -132,9 +132,9 @@ fn once(host: &Connection, table: &str, ends: &Ends, choice: &Choice, interrupt:
         target.fire_triggers(o.triggers == Some(true))?;
     }
     let own_identity = identity(target.file.as_deref(), &to_schema);
-    let (log, position) = compare::find(source.db(), &source.schema, &source.identity(), target.db(), &to_schema, &shape)?;
+    let (end, position) = compare::find(source.db(), &source.schema, &source.identity(), target.db(), &to_schema, &shape)?;
     let mut passed_over = vec![];
-    let tracked = match (position, &log) {
+    let tracked = match (position, &end) {
         (Ok(from), Some((log, to))) => Some(Tracked { log: log.clone(), from, to: to.clone() }),
         (Err(why), _) => {
             passed_over.push(format!("change_log: {why}"));
@@ -142,7 +142,6 @@ fn once(host: &Connection, table: &str, ends: &Ends, choice: &Choice, interrupt:
         }
         (Ok(_), None) => None,
     };
-    let end = log.map(|(log, end)| (log, end));
     let unmoved = tracked.as_ref().is_some_and(|t| t.from == t.to);
     let keys = if choice.foreign_keys && !choice.dry_run { Some(guards::Keys::before(target.db(), &to_schema, &shape.target.name)?) } else { None };
     let empty = is_empty(target.db(), &to_schema, &shape.target.name)?;
