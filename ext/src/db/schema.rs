@@ -205,15 +205,7 @@ pub fn indexes(db: &Connection, schema: &str, table: &str) -> Result<Vec<Index>>
         quote(schema)
     ))?;
     let heads = q.query_map([table, schema], |r| {
-        Ok(Index {
-            name: r.get(0)?,
-            unique: r.get(1)?,
-            origin: r.get(2)?,
-            partial: r.get(3)?,
-            columns: vec![],
-            collations: vec![],
-            sql: r.get(4)?,
-        })
+        Ok(Index { name: r.get(0)?, unique: r.get(1)?, origin: r.get(2)?, partial: r.get(3)?, columns: vec![], collations: vec![], sql: r.get(4)? })
     })?;
     let mut found = heads.collect::<rusqlite::Result<Vec<_>>>()?;
     let mut q = db.prepare("SELECT name, coll FROM pragma_index_xinfo(?1, ?2) WHERE key ORDER BY seqno")?;
