@@ -177,7 +177,7 @@ pub fn prove(repo: &Repository, done: &mut Done, wish: &Wish, tick: Tick<'_>) ->
         return Err(Error::new(Kind::Corrupt, format!("the source is damaged: {said}"))
             .hint("No backup was kept. The option {\"allow_damaged\":true} takes it as it is, labelled"));
     }
-    repo.prove(&done.head.id, &proof)?;
+    repo.prove(&proof)?;
     if !proof.ok {
         return Err(Error::new(Kind::Corrupt, format!("backup {} failed its restore test: {said}", done.head.id)).hint("verify_backup() tells what is damaged"));
     }

@@ -9,7 +9,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{Read, Seek, SeekFrom, Write},
     path::Path,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 const LASTS_S: i64 = 600;
@@ -21,6 +21,17 @@ pub struct Lock {
 }
 
 impl Lock {
+    /// As `take`, and waits for others to finish.
+    pub fn within(dir: &Path, doing: &'static str, patience: Duration) -> Result<Lock> {
+        let started = Instant::now();
+        loop {
+            match Lock::take(dir, doing) {
+                Err(e) if e.kind == Kind::Busy && started.elapsed() < patience => std::thread::sleep(Duration::from_millis(20)),
+                other => return other,
+            }
+        }
+    }
+
     /// Takes the lock, or says who has it.
     pub fn take(dir: &Path, doing: &'static str) -> Result<Lock> {
         let path = dir.join("lock");

@@ -53,7 +53,7 @@ impl Drop for Scratch {
 fn scratch(repo: &Repository, wanted: &str, tick: Tick<'_>) -> Result<(super::manifest::Head, Scratch)> {
     let (head, pages) = repo.pages(&show::at(repo, wanted, None)?.id)?;
     let path = repo.tmp("look");
-    restore::write(repo, &repo.index()?, &head, &pages, &path, tick)?;
+    restore::fetch(repo, &head, &pages, &path, tick)?;
     let file = Scratch(path);
     // A WAL database, at rest and read-only, needs no -wal and -shm beside it.
     let mut f = std::fs::OpenOptions::new().write(true).open(&file.0)?;

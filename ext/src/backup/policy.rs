@@ -207,13 +207,19 @@ pub fn prune_all(host: &Connection, o: &PruneOptions) -> Result<Json> {
     if let Some((id, e)) = bad.into_iter().next() {
         return Err(e.context(format!("nothing was pruned, for backup {id} cannot be read and may need any of the others")));
     }
+    // Lists read heads only; what is about to decide over backups must be what was written.
+    for h in &heads {
+        super::manifest::read(&repo.manifest_path(&h.id), &repo.key).map_err(|e| e.context("nothing was pruned"))?;
+        tick()?;
+    }
     let proven: HashSet<String> = heads.iter().filter(|h| matches!(repo.proof(&h.id), Ok(Some(p)) if p.ok)).map(|h| h.id.clone()).collect();
     let gone = prune::expired(&heads, &proven, keep, Utc::now());
     let removed: Vec<Json> =
         gone.iter().map(|h| json!({"backup_id": h.id, "name": h.name, "db_name": h.database, "type": h.ty.word(), "created_at": h.created_at})).collect();
     if !dry {
-        prune::forget(&repo, &gone)?;
+        // The catalogue first: dying in between, it knows less than there is, and never calls a pruned backup lost.
         gone.iter().try_for_each(|h| catalogue::remove(host, &h.id))?;
+        prune::forget(&repo, &gone)?;
     }
     let swept = prune::sweep(&repo, &gone, 1, dry, &mut tick)?;
     Ok(json!({

@@ -10,8 +10,9 @@
 //! ```
 //! A file gets its name only when its bytes are durable, packs before the manifest that needs them: whatever moment
 //! the process dies at, every manifest that can be seen is complete.
-use super::bytes::{Digest, seal, unseal};
+use super::bytes::{Digest, damaged, seal, unseal};
 use super::crypt::{Key, Secret};
+use super::lock::Lock;
 use super::manifest::{self, Head, Pages, Type};
 use super::pack::{self, Pack};
 use crate::db::{copy::sync_directory, time};
@@ -20,12 +21,15 @@ use serde_json::json;
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 const FORMAT: u64 = 1;
 const FILE: &str = "repository.json";
 /// Leftovers in tmp/ of a process that died are removed after a day.
 const STALE_S: u64 = 86_400;
+/// How long a reader, or the second of two who make a repository, waits for the lock.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 pub struct Repository {
     pub dir: PathBuf,
@@ -37,6 +41,8 @@ pub struct Repository {
 /// A proof: what a restore test found.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Proof {
+    /// Two proofs that were swapped show it.
+    pub backup_id: String,
     pub tested_at: String,
     pub ok: bool,
     pub problems: Vec<String>,
@@ -69,10 +75,24 @@ impl Repository {
         Ok(Repository { dir: dir.to_owned(), key, seed })
     }
 
-    /// As `open`, and makes it where the folder is new or empty.
+    /// As `open`, and makes it where the folder is new or empty, or where a process died while it made one.
     pub fn open_or_create(dir: &Path, secret: Option<&Secret>) -> Result<Repository> {
         if !dir.join(FILE).exists() {
-            if dir.join("packs").exists() || dir.join("manifests").exists() {
+            let _lock = Lock::within(dir, "make a repository", PATIENCE)?;
+            Repository::create(dir, secret)?;
+        }
+        let repo = Repository::open(dir, secret)?;
+        if secret.is_some() && !repo.key.is_encrypted() {
+            return Err(Error::new(Kind::Denied, format!("there is a key, but the backups in \"{}\" are not encrypted", dir.display()))
+                .hint("Name another folder for encrypted backups, or take the key away"));
+        }
+        Ok(repo)
+    }
+
+    fn create(dir: &Path, secret: Option<&Secret>) -> Result<()> {
+        // Somebody else may have made it while we waited for the lock.
+        if !dir.join(FILE).exists() {
+            if !files(&dir.join("packs"), "pack")?.is_empty() || !files(&dir.join("manifests"), "manifest")?.is_empty() {
                 return Err(Error::new(Kind::Corrupt, format!("\"{}\" has packs or manifests, but no {FILE}", dir.display()))
                     .hint("Put it back from a copy of the repository"));
             }
@@ -85,7 +105,7 @@ impl Repository {
             let about = json!({"dbint_repository": FORMAT, "id": id.to_string(), "seed": seed, "created_at": time::now(), "encryption": encryption});
             Key::None.write(&dir.join("tmp").join(format!("{id}.json")), &dir.join(FILE), &seal(&about)).at(dir.display())?;
         }
-        Repository::open(dir, secret)
+        Ok(())
     }
 
     pub fn tmp(&self, name: &str) -> PathBuf {
@@ -184,13 +204,16 @@ impl Repository {
         if !path.exists() {
             return Ok(None);
         }
-        let read = || Ok(serde_json::from_value(unseal(&self.key.read(&path, 1 << 26)?)?)?);
+        let read = || match serde_json::from_value::<Proof>(unseal(&self.key.read(&path, 1 << 26)?)?)? {
+            p if p.backup_id == id => Ok(p),
+            _ => Err(damaged("it is another backup's")),
+        };
         read().map(Some).map_err(|e: Error| Error::new(Kind::Corrupt, format!("the proof of backup {id}: {}", e.message)))
     }
 
-    pub fn prove(&self, id: &str, proof: &Proof) -> Result<()> {
+    pub fn prove(&self, proof: &Proof) -> Result<()> {
         fs::create_dir_all(self.dir.join("proofs"))?;
-        self.key.write(&self.tmp("proof"), &self.proof_path(id), &seal(&serde_json::to_value(proof)?))?;
+        self.key.write(&self.tmp("proof"), &self.proof_path(&proof.backup_id), &seal(&serde_json::to_value(proof)?))?;
         Ok(())
     }
 

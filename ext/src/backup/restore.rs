@@ -71,7 +71,7 @@ pub fn pack_name(index: &Index, pack: u32) -> String {
 }
 
 /// Writes a backup's database to the new file `to` and makes it durable.
-pub fn write(repo: &Repository, index: &Index, head: &Head, pages: &Pages, to: &Path, tick: Tick<'_>) -> Result<()> {
+fn write(repo: &Repository, index: &Index, head: &Head, pages: &Pages, to: &Path, tick: Tick<'_>) -> Result<()> {
     let made: Result<()> = (|| {
         let mut out = File::create_new(to)?;
         out.set_len(head.size())?;
@@ -93,15 +93,31 @@ pub fn write(repo: &Repository, index: &Index, head: &Head, pages: &Pages, to: &
     made
 }
 
+/// As `write`, with an index made now. A pack may go while it is read, if somebody prunes: its pages are then in another.
+pub fn fetch(repo: &Repository, head: &Head, pages: &Pages, to: &Path, tick: Tick<'_>) -> Result<()> {
+    match write(repo, &repo.index()?, head, pages, to, tick) {
+        Err(e) if matches!(e.kind, Kind::Corrupt | Kind::NotFound | Kind::Io) => write(repo, &repo.index()?, head, pages, to, tick),
+        other => other,
+    }
+}
+
 /// Restores to a temporary file, reads it back, and lets SQLite check it: the proof that this backup can be restored.
 pub fn test(repo: &Repository, id: &str, tick: Tick<'_>) -> Result<Proof> {
     let started = Instant::now();
     let path = repo.tmp("restore");
-    let mut proof =
-        Proof { tested_at: time::now(), ok: false, problems: vec![], sha256: None, root: String::new(), row_counts: Default::default(), duration_s: 0.0 };
+    let mut proof = Proof {
+        backup_id: id.to_owned(),
+        tested_at: time::now(),
+        ok: false,
+        problems: vec![],
+        sha256: None,
+        root: String::new(),
+        row_counts: Default::default(),
+        duration_s: 0.0,
+    };
     let tested: Result<()> = (|| {
         let (head, pages) = repo.pages(id)?;
-        write(repo, &repo.index()?, &head, &pages, &path, tick)?;
+        fetch(repo, &head, &pages, &path, tick)?;
         let (root, sha) = fingerprint(&path, head.page_size, tick)?;
         if root != head.root {
             proof.problems.push("the restored file has another content than the source had".to_owned());
@@ -194,7 +210,7 @@ pub fn to_file(repo: &Repository, head: &Head, pages: &Pages, to: &Path, overwri
     }
     let to = &if there { to.canonicalize()? } else { to.to_owned() };
     let part = with_suffix(to, &format!(".{}.part", time::new_id()));
-    write(repo, &repo.index()?, head, pages, &part, tick).at(to.display())?;
+    fetch(repo, head, pages, &part, tick).at(to.display())?;
     let swapped: Result<Restored> = (|| {
         let kept = if there { Some(put_aside(to)?) } else { None };
         leave_no_journal(to)?;

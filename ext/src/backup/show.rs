@@ -1,9 +1,10 @@
 //! What users ask of a repository: lists, verification, restore tests, restores.
 use super::lock::Lock;
 use super::manifest::Head;
-use super::repository::Repository;
+use super::repository::{PATIENCE, Repository};
+use super::source::Tick;
 use super::{catalogue, job, place, restore, verify};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::kit::{Call, Interrupt, Rows, rows};
 use crate::options;
 use rusqlite::{Connection, types::Value};
@@ -115,7 +116,21 @@ pub fn verify(host: &Connection, wanted: Option<&str>, o: &PathOption) -> Result
     let repo = place::open(host, o.path.as_deref(), o.key_file.as_deref())?;
     let known = catalogue::list(host, &repo.dir.display().to_string())?;
     let mut interrupt = Interrupt::of(host)?;
-    let mut tick = || interrupt.tick();
+    let (mut n, mut problems) = examine(&repo, &known, wanted, &mut || interrupt.tick())?;
+    if !problems.is_empty() {
+        // Somebody may have pruned meanwhile: only what is found while nobody can is a finding.
+        match Lock::within(&repo.dir, "verify", PATIENCE) {
+            Ok(mut lock) => (n, problems) = examine(&repo, &known, wanted, &mut || lock.renew().and_then(|()| interrupt.tick()))?,
+            // Nobody prunes a folder that cannot be written.
+            Err(e) if matches!(e.kind, Kind::ReadOnly | Kind::Denied | Kind::Io) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(json!({"ok": problems.is_empty(), "backups": n, "problems": problems, "duration_s": job::round(started.elapsed().as_secs_f64())}))
+}
+
+/// How many backups were looked at, and what is wrong.
+fn examine(repo: &Repository, known: &[catalogue::Row], wanted: Option<&str>, tick: Tick<'_>) -> Result<(usize, Vec<Json>)> {
     let index = repo.index()?;
     let mut problems = vec![];
     let mut ids = vec![];
@@ -131,16 +146,17 @@ pub fn verify(host: &Connection, wanted: Option<&str>, o: &PathOption) -> Result
         },
         None => {
             let (heads, bad) = repo.heads()?;
-            ids.extend(heads.into_iter().map(|h| h.id).chain(bad.into_iter().map(|(id, _)| id)).chain(known.into_iter().map(|k| k.id)));
+            ids.extend(heads.into_iter().map(|h| h.id).chain(bad.into_iter().map(|(id, _)| id)).chain(known.iter().map(|k| k.id.clone())));
             ids.sort();
             ids.dedup();
-            problems.extend(verify::packs(&repo, &index, &mut tick)?.into_iter().map(|p| json!({"backup_id": null, "problem": p})));
+            problems.extend(verify::packs(repo, &index, tick)?.into_iter().map(|p| json!({"backup_id": null, "problem": p})));
         }
     }
     for id in &ids {
-        problems.extend(verify::backup(&repo, &index, id, &mut tick)?.into_iter().map(|p| json!({"backup_id": id, "problem": p})));
+        let proven = known.iter().any(|k| k.id == *id && k.proven_at.is_some());
+        problems.extend(verify::backup(repo, &index, id, proven, tick)?.into_iter().map(|p| json!({"backup_id": id, "problem": p})));
     }
-    Ok(json!({"ok": problems.is_empty(), "backups": ids.len(), "problems": problems, "duration_s": job::round(started.elapsed().as_secs_f64())}))
+    Ok((ids.len(), problems))
 }
 
 pub fn test(host: &Connection, wanted: &str, o: &PathOption) -> Result<Json> {
@@ -149,7 +165,7 @@ pub fn test(host: &Connection, wanted: &str, o: &PathOption) -> Result<Json> {
     let mut lock = Lock::take(&repo.dir, "restore test")?;
     let mut interrupt = Interrupt::of(host)?;
     let proof = restore::test(&repo, &head.id, &mut || lock.renew().and_then(|()| interrupt.tick()))?;
-    repo.prove(&head.id, &proof)?;
+    repo.prove(&proof)?;
     catalogue::add(host, &repo, &head, Some(&proof))?;
     let mut out = serde_json::to_value(&proof)?;
     if let Some(o) = out.as_object_mut() {
@@ -216,7 +232,7 @@ pub fn not_ours(host: &Connection, to: &Path) -> Result<()> {
     let mut q = host.prepare("SELECT name FROM pragma_database_list WHERE file = ?1")?;
     let mut rows = q.query([full.to_string_lossy()])?;
     match rows.next()? {
-        Some(r) => Err(Error::new(crate::Kind::Busy, format!("\"{}\" is open here as {}", to.display(), r.get::<_, String>(0)?))
+        Some(r) => Err(Error::new(Kind::Busy, format!("\"{}\" is open here as {}", to.display(), r.get::<_, String>(0)?))
             .hint("Restore to another file, or from another connection")),
         None => Ok(()),
     }

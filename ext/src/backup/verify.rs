@@ -8,12 +8,13 @@ use super::source::Tick;
 use crate::error::{Error, Kind, Result};
 use std::collections::HashSet;
 
-/// What is wrong with one backup; empty is good.
-pub fn backup(repo: &Repository, index: &Index, id: &str, tick: Tick<'_>) -> Result<Vec<String>> {
+/// What is wrong with one backup; empty is good. `proven`: the catalogue remembers a restore test that passed.
+pub fn backup(repo: &Repository, index: &Index, id: &str, proven: bool, tick: Tick<'_>) -> Result<Vec<String>> {
     let mut problems = vec![];
     match repo.proof(id) {
         Err(e) => problems.push(said(e)?),
         Ok(Some(p)) if !p.ok => problems.push(format!("its restore test failed: {}", p.problems.first().map_or("", String::as_str))),
+        Ok(None) if proven => problems.push("the proof of its restore test is missing".to_owned()),
         Ok(_) => {}
     }
     match repo.pages(id) {

@@ -2,7 +2,7 @@
 use super::Source;
 use crate::error::{Error, Kind, Result};
 use ::age::{
-    Decryptor, Encryptor, Identity as _, scrypt,
+    Decryptor, Encryptor, scrypt,
     secrecy::{ExposeSecret, SecretString},
     stream::StreamWriter,
     x25519::{Identity, Recipient},
