@@ -1,6 +1,6 @@
 //! The command line.
 use crate::{
-    commands::integrate,
+    commands::{integrate, monitor},
     demo,
     error::{Error, Result},
     render::Mode,
@@ -31,6 +31,8 @@ enum Command {
     Demo(demo::Demo),
     /// Run everything over a folder of databases: find, check, back up, synchronise, optimise, validate, report
     Integrate(integrate::Integrate),
+    /// Sample the fleet in the foreground, as a service
+    Monitor(monitor::Monitor),
     /// Print the completion script for a shell
     Completions {
         /// bash, zsh, fish, elvish or powershell
@@ -70,6 +72,7 @@ impl Cli {
             None => self.shell.run(),
             Some(Command::Demo(demo)) => demo.run(),
             Some(Command::Integrate(integrate)) => integrate.run(),
+            Some(Command::Monitor(monitor)) => monitor.run(),
             Some(Command::Completions { shell }) => print(|out| {
                 clap_complete::generate(shell, &mut Cli::command(), "dbint", out);
                 Ok(())

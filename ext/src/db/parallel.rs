@@ -36,7 +36,8 @@ impl Watch {
         self.late.load(Ordering::Relaxed)
     }
 
-    fn look(&self, stop: bool) {
+    /// Interrupts what is watched where `stop` says so or its time is over.
+    pub fn look(&self, stop: bool) {
         if let Some((handle, until)) = &*self.now.lock().unwrap_or_else(PoisonError::into_inner) {
             if !stop && Instant::now() >= *until {
                 self.late.store(true, Ordering::Relaxed);

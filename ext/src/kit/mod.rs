@@ -1,4 +1,5 @@
 //! How a Rust function becomes a SQL function or table. All `unsafe` lives here and in `entry`.
+mod at_close;
 mod call;
 pub mod file;
 mod function;
@@ -13,6 +14,7 @@ mod spec;
 mod statement;
 mod table;
 
+pub use at_close::*;
 pub use call::*;
 pub use guard::*;
 pub use interrupt::*;

@@ -10,7 +10,6 @@ use crate::error::{Error, Result};
 use crate::hub::{Hub, Target, settings, target::Place};
 use crate::{kit::*, options};
 use rusqlite::{Connection, OptionalExtension, params, types::Value};
-use std::path::Path;
 
 options! {
     pub struct CollectOptions {
@@ -196,12 +195,4 @@ fn growth(db: &Connection, hub: &Hub, name: &str, used: f64, now: &str) -> Resul
         return Ok(Reading::none("size_growth", "less than an hour of sizes is recorded"));
     }
     Ok(Reading::new("size_growth", (used - before) / before / days.max(1.0) * 100.0))
-}
-
-/// One registered file, measured and completed from the hub; for the monitor.
-#[allow(dead_code, reason = "its users arrive room by room")]
-pub fn of_file(db: &Connection, hub: &Hub, name: &str, path: &Path, groups: &[Group], machine: Option<&Machine>, now: &str) -> Result<Vec<Reading>> {
-    let mut read = measure::file(path, groups, machine);
-    from_hub(db, hub, name, groups, now, &mut read)?;
-    Ok(read)
 }

@@ -111,13 +111,11 @@ fn handles() -> Option<HashMap<PathBuf, u32>> {
 }
 
 /// The machine's name, for the owner of a lock.
-#[allow(dead_code, reason = "its users arrive room by room")]
 pub fn name() -> String {
     System::host_name().unwrap_or_else(|_| "localhost".into())
 }
 
 /// Whether a process of this machine is alive; true where that cannot be told.
-#[allow(dead_code, reason = "its users arrive room by room")]
 pub fn alive(pid: u32) -> bool {
     let Ok(mut system) = System::new() else { return true };
     let pid = Pid::from_u32(pid);

@@ -5,12 +5,15 @@ use super::{
 };
 use crate::db::{
     ident::{qualified, quote},
-    open, schema,
+    open,
+    parallel::Watch,
+    schema,
 };
 use crate::error::{Error, Kind, Result};
 use rusqlite::Connection;
 use std::{
     cell::Cell,
+    collections::HashMap,
     path::Path,
     time::{Duration, Instant},
 };
@@ -23,6 +26,8 @@ const TABLES: usize = 8;
 const ROWS: usize = 1_000;
 /// quick_check reads every page: a larger file is checked with the consistency round, not every minute.
 const QUICK_BYTES: u64 = 64_000_000;
+/// A check of one database ends after this time.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 thread_local!(static WAITS: Cell<u32> = const { Cell::new(0) });
 
@@ -39,8 +44,30 @@ pub fn storage(file: &Path) -> u64 {
     size(file) + size(&crate::db::copy::with_suffix(file, "-wal"))
 }
 
+/// What a look may cost.
+pub struct Cost<'w> {
+    /// Whether quick_check may read every page.
+    pub check: bool,
+    /// Throughput by page size, where it was measured for another database of this round.
+    pub inserts: HashMap<i64, Reading>,
+    /// Ends what takes long when the monitor is stopped.
+    pub watch: Option<&'w Watch>,
+}
+
+impl Cost<'_> {
+    /// Everything is looked at.
+    pub fn any() -> Cost<'static> {
+        Cost { check: true, inserts: HashMap::new(), watch: None }
+    }
+}
+
 /// The figures of one file, for the groups asked. An unreachable database is a finding, not an error.
 pub fn file(path: &Path, groups: &[Group], machine: Option<&Machine>) -> Vec<Reading> {
+    within(path, groups, machine, &mut Cost::any())
+}
+
+/// As `file`, at a limited cost.
+pub fn within(path: &Path, groups: &[Group], machine: Option<&Machine>, cost: &mut Cost<'_>) -> Vec<Reading> {
     let mut out = vec![];
     let has = |g: Group| groups.contains(&g);
     WAITS.set(0);
@@ -48,7 +75,7 @@ pub fn file(path: &Path, groups: &[Group], machine: Option<&Machine>) -> Vec<Rea
     let mut db = Err(Error::internal("not opened"));
     for _ in 0..if has(Group::Performance) { CONNECTIONS } else { 1 } {
         let start = Instant::now();
-        db = open::open(path, open::Mode::Read);
+        db = open::open_to_look(path, open::BUSY_TIMEOUT);
         let took = start.elapsed();
         slowest = slowest.max(took.as_secs_f64());
         prompt += usize::from(db.is_ok() && took <= PROMPT);
@@ -59,12 +86,17 @@ pub fn file(path: &Path, groups: &[Group], machine: Option<&Machine>) -> Vec<Rea
     match &db {
         Ok(db) => {
             let _ = db.busy_handler(Some(waited));
+            let _watched = cost.watch.map(|w| w.over(db, PATIENCE));
             if has(Group::Performance) {
                 out.push(Reading::new("connection_time", slowest));
-                performance(db, &mut out);
+                performance(db, &mut cost.inserts, &mut out);
             }
-            if has(Group::Health) || has(Group::Consistency) {
-                health(db, storage(path), has(Group::Consistency), has(Group::Health), &mut out);
+            if has(Group::Health) {
+                out.push(Reading::new("availability", 100.0));
+            }
+            // Between two rounds of consistency the last verdict on a large file stands.
+            if cost.check && (has(Group::Consistency) || (has(Group::Health) && storage(path) <= QUICK_BYTES)) {
+                integrity(db, &mut out);
             }
         }
         Err(e) => unreachable(e, groups, &mut out),
@@ -88,11 +120,12 @@ pub fn memory(db: &Connection, schema: &str, groups: &[Group], machine: Option<&
     let mut out = vec![];
     let no_file = |m| Reading::none(m, "the database has no file");
     if groups.contains(&Group::Performance) {
-        performance(db, &mut out);
+        performance(db, &mut HashMap::new(), &mut out);
         out.extend(["connection_time", "connection_efficiency", "lock_waits"].map(no_file));
     }
     if groups.contains(&Group::Health) {
-        health(db, 0, false, true, &mut out);
+        out.push(Reading::new("availability", 100.0));
+        integrity(db, &mut out);
     }
     if groups.contains(&Group::Resources) {
         let pragma = |name: &str| db.query_row(&format!("PRAGMA {}.{name}", quote(schema)), [], |r| r.get::<_, f64>(0)).unwrap_or(0.0);
@@ -117,16 +150,17 @@ fn unreachable(e: &Error, groups: &[Group], out: &mut Vec<Reading>) {
     }
 }
 
-fn performance(db: &Connection, out: &mut Vec<Reading>) {
+fn performance(db: &Connection, inserts: &mut HashMap<i64, Reading>, out: &mut Vec<Reading>) {
     out.push(match query_time(db, "main") {
         Ok(s) => Reading::new("query_time", s),
         Err(e) => Reading::none("query_time", e.message),
     });
     let page_size = db.query_row("PRAGMA page_size", [], |r| r.get(0)).unwrap_or(4096);
-    out.push(match insert_throughput(page_size) {
+    let measured = inserts.entry(page_size).or_insert_with(|| match insert_throughput(page_size) {
         Ok(n) => Reading::new("insert_throughput", n),
         Err(e) => Reading::none("insert_throughput", e.message),
     });
+    out.push(measured.clone());
 }
 
 /// Seconds of the probe that stands for a query.
@@ -161,14 +195,7 @@ fn insert_throughput(page_size: i64) -> Result<f64> {
     Ok(ROWS as f64 / start.elapsed().as_secs_f64().max(1e-9))
 }
 
-fn health(db: &Connection, bytes: u64, thorough: bool, with_status: bool, out: &mut Vec<Reading>) {
-    if with_status {
-        out.push(Reading::new("availability", 100.0));
-    }
-    if bytes > QUICK_BYTES && !thorough {
-        // Its last verdict stands until the consistency round.
-        return;
-    }
+fn integrity(db: &Connection, out: &mut Vec<Reading>) {
     let quick = db.query_row("PRAGMA quick_check(1)", [], |r| r.get::<_, String>(0)).map(|v| v == "ok");
     let keys = db.prepare("PRAGMA foreign_key_check").and_then(|mut q| q.exists([])).map(|found| !found);
     let passed = [quick.is_ok_and(|ok| ok), keys.unwrap_or(false)];

@@ -4,11 +4,13 @@ use crate::kit::*;
 mod alerts;
 mod collect;
 mod deliver;
+mod history;
 mod host;
 mod integrate;
 mod maintain;
 mod measure;
 mod metrics;
+mod monitor;
 mod optimize;
 mod record;
 mod report_page;
@@ -21,9 +23,22 @@ pub const ROOM: Room = Room {
         alerts::EVALUATE_ALERTS,
         alerts::ACKNOWLEDGE_ALERT,
         alerts::RESOLVE_ALERT,
+        monitor::MONITOR_START,
+        monitor::MONITOR_STOP,
+        monitor::MONITOR_ROUND,
+        monitor::PROMETHEUS_METRICS,
         integrate::REPORT,
         maintain::OPTIMIZE_DATABASE,
         maintain::RUN_MAINTENANCE,
     ],
-    tables: &[collect::COLLECT_METRICS, collect::METRIC_TYPES, integrate::INTEGRATE, maintain::MAINTENANCE_DUE],
+    tables: &[
+        collect::COLLECT_METRICS,
+        collect::METRIC_TYPES,
+        monitor::MONITOR_STATUS,
+        history::METRIC_SERIES,
+        history::ALERT_HISTORY,
+        history::FLEET_OVERVIEW,
+        integrate::INTEGRATE,
+        maintain::MAINTENANCE_DUE,
+    ],
 };

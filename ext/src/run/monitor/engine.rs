@@ -1,0 +1,239 @@
+//! What a monitor does: at each turn it measures what is due, stores it, holds it against the alert rules, and tidies up.
+//!
+//! It works on connections of its own. Databases are only read, and briefly: a full check of a database costs at most
+//! a thousandth of the time, and one that has not changed is checked again with the consistency round only.
+use super::{lock, lock::Beat, rollup};
+use crate::db::{open, parallel::Watch, time};
+use crate::error::{Error, Kind, Result};
+use crate::hub::{Hub, target};
+use crate::run::{
+    alerts, collect, deliver,
+    host::Machine,
+    measure::{self, Cost},
+    metrics::{Group, Reading},
+    record,
+};
+use rusqlite::Connection;
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant, SystemTime},
+};
+
+/// A full check may take this part of the time.
+const SHARE: u32 = 1_000;
+/// How often old rows are rolled up.
+const TIDY: Duration = Duration::from_secs(60);
+/// A long round renews its place meanwhile.
+const RENEW: Duration = Duration::from_secs(15);
+
+/// Set from outside; the engine looks at it between two databases, the watch ends what runs.
+#[derive(Default)]
+pub struct Halt {
+    pub stop: AtomicBool,
+    pub watch: Watch,
+}
+
+impl Halt {
+    pub fn is_set(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+}
+
+/// What is remembered of the last full check of a database.
+struct Checked {
+    stamp: Stamp,
+    /// Not before then.
+    again: Instant,
+    /// At the latest then, changed or not.
+    anyway: Instant,
+    sound: bool,
+}
+
+#[derive(PartialEq, Clone, Copy)]
+struct Stamp(Option<SystemTime>, u64, u64);
+
+fn stamp(path: &Path) -> Stamp {
+    let wal = std::fs::metadata(crate::db::copy::with_suffix(path, "-wal")).map_or(0, |m| m.len());
+    let meta = std::fs::metadata(path).ok();
+    Stamp(meta.as_ref().and_then(|m| m.modified().ok()), meta.map_or(0, |m| m.len()), wal)
+}
+
+pub struct Engine {
+    db: Connection,
+    hub: Hub,
+    pub owner: String,
+    interval: Option<f64>,
+    channels: deliver::Channels,
+    due: [Instant; 5],
+    tidy: Instant,
+    checked: HashMap<PathBuf, Checked>,
+    pub beat: Beat,
+}
+
+/// What one turn did.
+#[derive(Default)]
+pub struct Turn {
+    pub databases: usize,
+    pub samples: usize,
+    pub opened: Vec<String>,
+    pub resolved: Vec<String>,
+    pub active: i64,
+    pub rolled_up: usize,
+    /// Somebody else has the place, or it was given up: end.
+    pub lost: bool,
+}
+
+impl Engine {
+    /// `file` is the hub's database.
+    pub fn new(file: &Path, prefix: &str, interval: Option<f64>, channels: deliver::Channels) -> Result<Engine> {
+        let db = open::open(file, open::Mode::Write)?;
+        // The scheduled work of other rooms is called by its SQL names.
+        crate::register(&db)?;
+        let now = Instant::now();
+        Ok(Engine {
+            db,
+            hub: Hub { schema: "main".into(), prefix: prefix.to_owned() },
+            owner: time::new_id(),
+            interval,
+            channels,
+            due: [now; 5],
+            tidy: now,
+            checked: HashMap::new(),
+            beat: Beat::default(),
+        })
+    }
+
+    pub fn take_place(&self) -> Result<()> {
+        self.writing(|| lock::take(&self.db, &self.hub, &self.owner, self.interval))
+    }
+
+    pub fn leave(&self) -> Result<()> {
+        self.writing(|| lock::release(&self.db, &self.hub, &self.owner))
+    }
+
+    /// Until something is due.
+    pub fn rest(&self) -> Duration {
+        let next = self.due.iter().min().copied().unwrap_or_else(Instant::now);
+        next.saturating_duration_since(Instant::now())
+    }
+
+    /// One transaction on the hub; an error takes back all of it.
+    fn writing<T>(&self, body: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.db.execute_batch("BEGIN IMMEDIATE")?;
+        let made = body().and_then(|t| Ok(self.db.execute_batch("COMMIT").map(|()| t)?));
+        if made.is_err() && !self.db.is_autocommit() {
+            self.db.execute_batch("ROLLBACK")?;
+        }
+        made
+    }
+
+    /// Measures what is due; an error of the hub is counted and told in the status, and the monitor goes on.
+    pub fn turn(&mut self, halt: &Halt) -> Turn {
+        match self.round(halt) {
+            Ok(turn) => turn,
+            Err(e) => {
+                self.beat.errors += 1;
+                self.beat.last_error = Some(e.to_string());
+                Turn::default()
+            }
+        }
+    }
+
+    fn groups_due(&mut self) -> Vec<Group> {
+        let now = Instant::now();
+        let mut groups = vec![];
+        for (due, group) in self.due.iter_mut().zip(Group::ALL) {
+            if *due <= now {
+                groups.push(group);
+                let every = Duration::from_secs_f64(self.interval.unwrap_or(group.interval_s()).max(0.1));
+                // Beats stay in step; after a long round the missed ones are left out.
+                *due = (*due + every).max(now + every / 2);
+            }
+        }
+        groups
+    }
+
+    fn round(&mut self, halt: &Halt) -> Result<Turn> {
+        let groups = self.groups_due();
+        let mut turn = Turn::default();
+        if groups.is_empty() {
+            return Ok(turn);
+        }
+        let machine = groups.contains(&Group::Resources).then(Machine::look);
+        let fleet = target::registry(&self.db)?;
+        self.checked.retain(|path, _| fleet.iter().any(|(_, p)| Path::new(p) == path));
+        let mut cost = Cost { check: true, inserts: HashMap::new(), watch: Some(&halt.watch) };
+        let mut renewed = Instant::now();
+        let mut read: Vec<(String, Vec<Reading>)> = vec![];
+        for (name, path) in fleet.into_iter().filter(|(_, p)| !p.contains("://")) {
+            if halt.is_set() {
+                return Ok(turn);
+            }
+            let path = PathBuf::from(path);
+            let readings = self.measure(&path, &groups, machine.as_ref(), &mut cost);
+            turn.databases += 1;
+            turn.samples += readings.iter().filter(|r| r.value.is_ok()).count();
+            read.push((name, readings));
+            if renewed.elapsed() > RENEW || read.len() >= 500 {
+                renewed = Instant::now();
+                self.store(&mut read, &groups)?;
+            }
+        }
+        if halt.is_set() {
+            return Ok(turn);
+        }
+        self.store(&mut read, &groups)?;
+        self.beat.rounds += 1;
+        self.beat.samples += turn.samples as i64;
+        let evaluated = self.writing(|| alerts::evaluate(&self.db, &self.hub, &self.channels, &time::now()))?;
+        deliver::send(&self.db, &self.hub, &self.channels)?;
+        (turn.opened, turn.resolved, turn.active) = (evaluated.opened, evaluated.resolved, evaluated.active);
+        if self.tidy <= Instant::now() {
+            self.tidy = Instant::now() + TIDY;
+            turn.rolled_up = rollup::run(&self.db, &self.hub)?;
+        }
+        turn.lost = !self.writing(|| lock::renew(&self.db, &self.hub, &self.owner, self.interval, &self.beat))?;
+        Ok(turn)
+    }
+
+    fn measure(&mut self, path: &Path, groups: &[Group], machine: Option<&Machine>, cost: &mut Cost<'_>) -> Vec<Reading> {
+        let seen = stamp(path);
+        let now = Instant::now();
+        let looks = groups.contains(&Group::Health) || groups.contains(&Group::Consistency);
+        cost.check = looks && self.checked.get(path).is_none_or(|c| !c.sound || now >= c.anyway || (now >= c.again && c.stamp != seen));
+        let readings = measure::within(path, groups, machine, cost);
+        let value = |m: &str| readings.iter().find(|r| r.metric == m).and_then(|r| r.value.as_ref().ok().copied());
+        let reached = value("availability").is_none_or(|v| v > 0.0);
+        if looks && !reached {
+            // Once it is back, it is checked at once.
+            self.checked.remove(path);
+        } else if let Some(verdict) = value("database_integrity") {
+            let again = Instant::now() + now.elapsed() * SHARE;
+            let anyway = again.max(now + Duration::from_secs_f64(Group::Consistency.interval_s()));
+            self.checked.insert(path.to_owned(), Checked { stamp: seen, again, anyway, sound: verdict >= 100.0 });
+        }
+        readings
+    }
+
+    fn store(&self, read: &mut Vec<(String, Vec<Reading>)>, groups: &[Group]) -> Result<()> {
+        let now = time::now();
+        let all = std::mem::take(read);
+        self.writing(|| {
+            for (name, mut readings) in all {
+                collect::from_hub(&self.db, &self.hub, &name, groups, &now, &mut readings)?;
+                record::readings(&self.db, &self.hub, &name, &readings, &now)?;
+            }
+            lock::renew(&self.db, &self.hub, &self.owner, self.interval, &self.beat)
+        })?;
+        Ok(())
+    }
+}
+
+/// The file of the hub of `db`; a monitor has connections of its own, so a hub in memory cannot have one.
+pub fn hub_file(db: &Connection, hub: &Hub) -> Result<PathBuf> {
+    let file = target::file_of(db, &hub.schema)?;
+    let file = file.ok_or_else(|| Error::new(Kind::Unsupported, "dbint's tables are in memory, where a monitor cannot reach them").hint("Open a file"))?;
+    Ok(file.canonicalize().unwrap_or(file))
+}
