@@ -196,3 +196,10 @@ fn growth(db: &Connection, hub: &Hub, name: &str, used: f64, now: &str) -> Resul
     }
     Ok(Reading::new("size_growth", (used - before) / before / days.max(1.0) * 100.0))
 }
+
+/// One registered file, measured and completed from the hub.
+pub fn of_file(db: &Connection, hub: &Hub, name: &str, path: &std::path::Path, groups: &[Group], machine: Option<&Machine>, now: &str) -> Result<Vec<Reading>> {
+    let mut read = measure::file(path, groups, machine);
+    from_hub(db, hub, name, groups, now, &mut read)?;
+    Ok(read)
+}
