@@ -28,6 +28,19 @@ pub fn library() -> &'static Path {
     })
 }
 
+/// The shell, built now.
+pub fn shell() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let done = Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "dbint-shell"]).current_dir(root()).status();
+        assert!(done.is_ok_and(|s| s.success()), "the shell does not build");
+        // This program is in target/debug/deps.
+        let me = std::env::current_exe().expect("the path of this program");
+        let dir = me.ancestors().nth(2).expect("the folder of the build");
+        dir.join(format!("dbint{}", std::env::consts::EXE_SUFFIX))
+    })
+}
+
 /// Whether only the quick part was asked for: `tests/run --quick`, which says what that leaves out.
 pub fn quick() -> bool {
     std::env::var_os("DBINT_QUICK").is_some()

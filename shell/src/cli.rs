@@ -77,7 +77,7 @@ impl Cli {
                 clap_complete::generate(shell, &mut Cli::command(), "dbint", out);
                 Ok(())
             }),
-            Some(Command::Man) => print(|out| clap_mangen::Man::new(Cli::command()).render(out)),
+            Some(Command::Man) => print(|out| crate::man::render(Cli::command(), out)),
         };
         match done {
             Ok(code) => code.into(),

@@ -83,6 +83,22 @@ pub fn explain(db: &Connection, e: &Error) -> String {
     format!("{text}{end}{near}")
 }
 
+/// The line of the statement that SQLite stumbled over, and a mark below the place.
+pub fn pointer(e: &Error, width: usize) -> Option<String> {
+    let Error::Sql(rusqlite::Error::SqlInputError { sql, offset, .. }) = e else { return None };
+    let at = usize::try_from(*offset).ok().filter(|at| sql.is_char_boundary(*at))?;
+    let start = sql[..at].rfind('\n').map_or(0, |n| n + 1);
+    let line = &sql[start..sql[start..].find('\n').map_or(sql.len(), |n| start + n)];
+    let printable = |s: &str| s.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<Vec<char>>();
+    let (before, line) = (printable(&sql[start..at]).len(), printable(line));
+    // A window around the place.
+    let (space, half) = (width.saturating_sub(4), width.saturating_sub(4) / 2);
+    let from = if line.len() <= space { 0 } else { before.saturating_sub(half) };
+    let shown: String = line.iter().skip(from).take(space).collect();
+    let below: String = line.iter().take(before).skip(from).map(|c| " ".repeat(unicode_width::UnicodeWidthChar::width(*c).unwrap_or(0))).collect();
+    Some(format!("  {shown}\n  {below}^"))
+}
+
 fn suggestion(db: &Connection, text: &str) -> Option<String> {
     use crate::complete::names;
     let after = |mark: &str| text.split_once(mark).map(|(_, t)| t.split(" in \"").next().unwrap_or(t).trim());
@@ -107,4 +123,19 @@ fn suggestion(db: &Connection, text: &str) -> Option<String> {
         return None;
     };
     Some(dbint::did_you_mean(&given, known.iter().map(String::as_str))).filter(|s| !s.is_empty() && !known.contains(&given))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mark_stands_below_the_place() {
+        let db = Connection::open_in_memory().unwrap();
+        let mark = |sql: &str, width| pointer(&Error::from(db.prepare(sql).unwrap_err()), width);
+        assert_eq!(mark("SELECT 1,\n\té日, nonsense FROM t2", 80), None, "there is no such table, wherever it stands");
+        assert_eq!(mark("SELECT 1,\n '日', nonsense", 80).as_deref(), Some("   '日', nonsense\n         ^"));
+        let long = mark(&format!("SELECT {} nonsense", "1,".repeat(500)), 40).unwrap();
+        assert!(long.lines().all(|l| l.chars().count() <= 40) && long.contains("nonsense"), "{long}");
+    }
 }

@@ -69,11 +69,25 @@ impl Hinter for Assistant {
         if line.len() > LONG || pos < line.len() || line.trim().is_empty() {
             return None;
         }
+        if line.ends_with('\n') {
+            return waiting(line).map(|text| Hint { text, taken: false });
+        }
         let signature = arguments_left(line, pos).map(|text| Hint { text, taken: false });
         // A hint of several lines would push the prompt about.
         let known = || self.history.hint(line, pos, ctx).filter(|h| !h.contains('\n')).map(|text| Hint { text, taken: true });
         signature.or_else(known)
     }
+}
+
+/// On a new line: why the statement did not run.
+fn waiting(line: &str) -> Option<String> {
+    let last = lexer::tokens(line).last()?;
+    let text = last.text(line);
+    Some(match last.kind {
+        Kind::Comment if !last.closed => "/* is still open; Ctrl-C discards".to_owned(),
+        _ if !last.closed => format!("{} is still open; Ctrl-C discards", text.get(..1)?),
+        _ => "; runs it, Ctrl-C discards".to_owned(),
+    })
 }
 
 /// `target [, options])` behind `sync_table('t', `
@@ -141,6 +155,13 @@ mod tests {
         let sql = "SELECT 'a', 1.5, dbint_set('x', :v) -- end";
         let plain = painted(sql).split('\x1b').map(|p| p.split_once('m').filter(|(a, _)| a.starts_with('[')).map_or(p, |(_, b)| b)).collect::<String>();
         assert_eq!(plain, sql);
+    }
+
+    #[test]
+    fn a_new_line_tells_what_is_waited_for() {
+        assert_eq!(waiting("SELECT 'a;\n").as_deref(), Some("' is still open; Ctrl-C discards"));
+        assert_eq!(waiting("SELECT [a\n").as_deref(), Some("[ is still open; Ctrl-C discards"));
+        assert_eq!(waiting("SELECT 1\n").as_deref(), Some("; runs it, Ctrl-C discards"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod dot;
 mod error;
 mod helper;
 mod lexer;
+mod man;
 mod open;
 mod out;
 mod render;

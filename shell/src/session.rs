@@ -94,6 +94,14 @@ impl Session {
         let text = error::explain(&opened.db, e);
         let new = if opened.is_fresh() && text.contains("no such table: ") { " (this database is new and empty)" } else { "" };
         let color = self.format.color && std::io::stderr().is_terminal();
-        if color { eprintln!("\x1b[31mError:\x1b[0m {text}{new}") } else { eprintln!("Error: {text}{new}") }
+        if color {
+            eprintln!("\x1b[31mError:\x1b[0m {text}{new}")
+        } else {
+            eprintln!("Error: {text}{new}")
+        }
+        if self.interactive && std::io::stderr().is_terminal() {
+            let width = terminal_size::terminal_size().map_or(80, |(w, _)| usize::from(w.0));
+            error::pointer(e, width).iter().for_each(|p| eprintln!("{p}"));
+        }
     }
 }

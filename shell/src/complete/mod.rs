@@ -95,6 +95,8 @@ fn sql(db: &Connection, line: &str, pos: usize) -> (usize, Vec<Pair>) {
         return (start, pairs(word, names::schemas(db)));
     }
     let used: Vec<String> = place.words.iter().filter(|w| !names::is_keyword(w)).flat_map(|w| names::columns(db, w)).collect();
+    // Nobody has said yet which table: SELECT comes before FROM.
+    let used = if used.is_empty() && !word.is_empty() { names::all_columns(db) } else { used };
     let lower = word.chars().next_back().is_some_and(char::is_lowercase);
     let keywords = names::KEYWORDS.iter().map(|k| if lower { k.to_ascii_lowercase() } else { (*k).to_owned() });
     let functions = names::functions(db).into_iter().map(|f| f + "(");

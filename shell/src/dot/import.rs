@@ -9,7 +9,7 @@ use crate::{
 use rusqlite::{Connection, params_from_iter, types::Value};
 use std::{
     fs::File,
-    io::{BufReader, Write},
+    io::{BufRead, BufReader, Write},
     path::Path,
 };
 
@@ -97,9 +97,13 @@ fn read(file: &str, csv: bool, skip: usize, known: &[String]) -> Result<Sheet> {
         }
         _ => {
             let delimiter = if ending == "tsv" || ending == "tab" { b'\t' } else { b',' };
-            let mut reader = csv::ReaderBuilder::new().has_headers(false).delimiter(delimiter).from_reader(open()?);
+            let mut input = open()?;
+            for _ in 0..skip {
+                input.skip_until(b'\n').map_err(|e| bad(&e))?;
+            }
+            let mut reader = csv::ReaderBuilder::new().has_headers(false).delimiter(delimiter).from_reader(input);
             let mut rows: Vec<Vec<String>> = vec![];
-            for r in reader.byte_records().skip(skip) {
+            for r in reader.byte_records() {
                 rows.push(r.map_err(|e| bad(&e))?.iter().map(|f| String::from_utf8_lossy(f).into_owned()).collect());
             }
             fields(rows, known).ok_or_else(|| bad(&"no rows"))

@@ -180,7 +180,7 @@ pub const COMMANDS: &[Command] = &[
         summary: "Values for :name, @name, $name and ?1",
         group: Group::Session,
         completes: &[Completes::Words(&["set", "unset", "clear", "list"])],
-        run: Run::Words(switches::param),
+        run: Run::Text(switches::param),
     },
     Command { name: "timer", args: "[on|off]", summary: "Time of each statement", group: Group::Session, completes: SWITCH, run: Run::Words(switches::timer) },
     Command {

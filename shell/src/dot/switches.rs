@@ -140,23 +140,26 @@ pub fn show(session: &mut Session, _: &[&str]) -> Result<Flow> {
 }
 
 /// The value is an expression of SQL; what is none is text.
-pub fn param(session: &mut Session, args: &[&str]) -> Result<Flow> {
-    match args {
-        [] | ["list"] => {
+pub fn param(session: &mut Session, text: &str) -> Result<Flow> {
+    let cut = |text: &str| text.split_once(char::is_whitespace).map_or((text.to_owned(), String::new()), |(a, b)| (a.to_owned(), b.trim().to_owned()));
+    let (verb, rest) = cut(text.trim_end_matches([';', ' ']));
+    let (name, given) = cut(&rest);
+    match (verb.as_str(), name.as_str(), given.as_str()) {
+        ("" | "list", "", "") => {
             let lines: Vec<String> = session.params.iter().map(|(k, v)| format!("{k} = {}", literal(ValueRef::from(v)))).collect();
             lines.iter().try_for_each(|l| writeln!(session.out, "{l}"))?;
         }
-        ["set", name, words @ ..] if !words.is_empty() => {
-            let name = if name.starts_with([':', '@', '$', '?']) { (*name).to_owned() } else { format!(":{name}") };
-            let text = words.join(" ");
-            let opened = session.opened.borrow();
-            let value = opened.db.query_row(&format!("SELECT {text}"), [], |r| r.get(0)).unwrap_or(Value::Text(text));
-            session.params.insert(name, value);
+        ("set", name, given) if !given.is_empty() => {
+            let name = if name.starts_with([':', '@', '$', '?']) { name.to_owned() } else { format!(":{name}") };
+            // As in `sqlite3`, double quotes may stand around the whole of it.
+            let given = given.strip_prefix('"').and_then(|g| g.strip_suffix('"')).unwrap_or(given);
+            let value = session.opened.borrow().db.query_row(&format!("SELECT {given}"), [], |r| r.get(0));
+            session.params.insert(name, value.unwrap_or_else(|_| Value::Text(given.to_owned())));
         }
-        ["unset", name] => {
-            session.params.remove(*name).or_else(|| session.params.remove(&format!(":{name}")));
+        ("unset", name, "") if !name.is_empty() => {
+            session.params.remove(name).or_else(|| session.params.remove(&format!(":{name}")));
         }
-        ["clear"] => session.params.clear(),
+        ("clear", "", "") => session.params.clear(),
         _ => return Err(usage()),
     }
     Ok(Flow::Go)

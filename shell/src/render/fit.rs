@@ -69,9 +69,10 @@ pub fn cut(s: &str, w: usize) -> String {
 pub fn wrap(text: &str, w: usize) -> Vec<String> {
     let mut lines = vec![];
     for mut line in text.split('\n') {
-        while width(line) > w {
+        loop {
+            // Only as much as fits is measured: a line may be a megabyte.
             let head = cut(line, w);
-            if head.is_empty() {
+            if head.is_empty() || head.len() == line.len() {
                 break;
             }
             // A space just behind the end is as good as one before it.

@@ -26,7 +26,7 @@ pub enum Mode {
     Json,
     /// Comma-separated, quoted where needed
     Csv,
-    /// Tab-separated
+    /// Tab-separated, quoted where needed
     Tabs,
     /// One "name = value" a line
     Line,
@@ -116,6 +116,7 @@ impl<'w> Printer<'w> {
                 let cells: Vec<String> = values
                     .iter()
                     .map(|v| match f.mode {
+                        Mode::Tabs => value::tsv(&value::plain(*v, null)),
                         Mode::Csv => value::csv(&value::plain(*v, null), *v != ValueRef::Null),
                         Mode::Quote | Mode::Insert => literal(*v),
                         _ => value::plain(*v, null),

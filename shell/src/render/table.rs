@@ -11,6 +11,8 @@ use std::io::{self, Write};
 const SAMPLE: usize = 1000;
 /// Lines a cell may take on a terminal before it is cut.
 const TALLEST: usize = 12;
+/// A header may be a whole expression.
+const TALLEST_HEAD: usize = 3;
 
 struct Cell {
     text: String,
@@ -151,9 +153,9 @@ impl<'f> Grid<'f> {
             if beside {
                 write!(out, "{}{}", paint(name, BOLD, self.format.color), " ".repeat(indent - value::width(name)))?;
             } else {
-                wrap(name, space).iter().try_for_each(|line| writeln!(out, "{}", paint(line, BOLD, self.format.color)))?;
+                self.cell(name, space, TALLEST_HEAD).iter().try_for_each(|line| writeln!(out, "{}", paint(line, BOLD, self.format.color)))?;
             }
-            for (n, line) in self.cell(&cell.text, space - indent).iter().enumerate() {
+            for (n, line) in self.cell(&cell.text, space - indent, TALLEST).iter().enumerate() {
                 let gap = if beside && n == 0 { 0 } else { indent };
                 writeln!(out, "{}{}", " ".repeat(gap), paint(line, DIM, self.format.color && cell.null))?;
             }
@@ -168,7 +170,7 @@ impl<'f> Grid<'f> {
             Mode::Column => ("", "  ", ""),
             _ => ("| ", " | ", " |"),
         };
-        let fitted: Vec<Vec<String>> = cells.iter().zip(&self.widths).map(|(c, w)| self.cell(&c.text, *w)).collect();
+        let fitted: Vec<Vec<String>> = cells.iter().zip(&self.widths).map(|(c, w)| self.cell(&c.text, *w, if head { TALLEST_HEAD } else { TALLEST })).collect();
         let height = fitted.iter().map(Vec::len).max().unwrap_or(1);
         let last = cells.len().saturating_sub(1);
         for n in 0..height {
@@ -192,13 +194,13 @@ impl<'f> Grid<'f> {
         Ok(())
     }
 
-    fn cell(&self, text: &str, w: usize) -> Vec<String> {
+    fn cell(&self, text: &str, w: usize, tallest: usize) -> Vec<String> {
         if self.format.mode == Mode::Markdown {
             return vec![text.to_owned()];
         }
         let mut lines = wrap(text, w);
-        if self.format.width.is_some() && lines.len() > TALLEST {
-            lines.truncate(TALLEST);
+        if self.format.width.is_some() && lines.len() > tallest {
+            lines.truncate(tallest);
             if let Some(last) = lines.last_mut() {
                 *last = cut(last, w - 1) + "…";
             }

@@ -77,6 +77,11 @@ pub fn csv(s: &str, text: bool) -> String {
     if quote { format!("\"{}\"", s.replace('"', "\"\"")) } else { s.to_owned() }
 }
 
+/// As CSV with tabs, but quoted only where it would be misread: most readers of tabs know no quotes.
+pub fn tsv(s: &str) -> String {
+    if s.contains(['\t', '\n', '\r']) || s.starts_with('"') { format!("\"{}\"", s.replace('"', "\"\"")) } else { s.to_owned() }
+}
+
 pub fn json_text(s: &str) -> String {
     serde_json::Value::from(s).to_string()
 }
