@@ -49,7 +49,6 @@ pub struct Table {
 #[derive(Clone, Debug)]
 pub struct Index {
     pub name: String,
-    pub table: String,
     pub unique: bool,
     /// `c` CREATE INDEX, `u` UNIQUE constraint, `pk` PRIMARY KEY.
     pub origin: String,
@@ -206,16 +205,7 @@ pub fn indexes(db: &Connection, schema: &str, table: &str) -> Result<Vec<Index>>
         quote(schema)
     ))?;
     let heads = q.query_map([table, schema], |r| {
-        Ok(Index {
-            name: r.get(0)?,
-            table: table.to_owned(),
-            unique: r.get(1)?,
-            origin: r.get(2)?,
-            partial: r.get(3)?,
-            columns: vec![],
-            collations: vec![],
-            sql: r.get(4)?,
-        })
+        Ok(Index { name: r.get(0)?, unique: r.get(1)?, origin: r.get(2)?, partial: r.get(3)?, columns: vec![], collations: vec![], sql: r.get(4)? })
     })?;
     let mut found = heads.collect::<rusqlite::Result<Vec<_>>>()?;
     let mut q = db.prepare("SELECT name, coll FROM pragma_index_xinfo(?1, ?2) WHERE key ORDER BY seqno")?;
@@ -227,6 +217,27 @@ pub fn indexes(db: &Connection, schema: &str, table: &str) -> Result<Vec<Index>>
         }
     }
     Ok(found)
+}
+
+/// What follows the table's name in its CREATE TABLE: two tables of different names may still be made alike.
+pub fn table_body(sql: &str) -> &str {
+    let sql = sql.trim();
+    if !sql.get(..6).is_some_and(|s| same(s, "CREATE")) {
+        return sql;
+    }
+    // SQLite stores `CREATE TABLE name(…` with the name as it was written; a quoted name may hold a parenthesis.
+    let mut quote = None;
+    for (i, c) in sql.char_indices() {
+        match (quote, c) {
+            (Some(q), _) if c == q => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'' | '`') => quote = Some(c),
+            (None, '[') => quote = Some(']'),
+            (None, '(') => return sql.get(i..).unwrap_or(sql),
+            _ => {}
+        }
+    }
+    sql
 }
 
 #[cfg(test)]

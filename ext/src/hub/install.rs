@@ -105,6 +105,11 @@ impl Hub {
     }
 }
 
+/// The tables of a hub, without a prefix.
+pub fn tables() -> Vec<String> {
+    MIGRATIONS.iter().flat_map(|m| statements(m)).filter_map(|s| created_table(&s)).collect()
+}
+
 fn first_word(sql: &str) -> Option<&str> {
     sql.lines().map(str::trim).find(|l| !l.is_empty() && !l.starts_with("--"))?.split_ascii_whitespace().next()
 }
@@ -260,7 +265,7 @@ pub fn uninstall(db: &Connection, dry_run: bool) -> Result<(Vec<String>, Vec<Str
     let mut q = db.prepare(&format!("SELECT substr(key, 9) FROM {marks} WHERE key LIKE 'adopted:%'"))?;
     let adopted: Vec<String> = q.query_map([], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?;
     drop(q);
-    let tables: Vec<String> = MIGRATIONS.iter().flat_map(|m| statements(m)).filter_map(|s| created_table(&s)).collect();
+    let tables = tables();
     let ours: Vec<&String> = tables.iter().filter(|t| !adopted.contains(t)).collect();
     let removed: Vec<String> = views::ALL.iter().map(|(n, _)| hub.name(n)).chain(ours.iter().map(|t| hub.name(t))).chain(["dbint_hub".to_owned()]).collect();
     let kept = adopted.iter().map(|t| hub.name(t)).collect();

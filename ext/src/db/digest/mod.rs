@@ -42,7 +42,7 @@ pub fn table(db: &Connection, schema: &str, name: &str, algorithm: Algorithm, me
     let table = schema::table(db, schema, name)?;
     let mut sum = Sum::new(algorithm);
     if method == Method::Cursors {
-        by_cursor(db, schema, &table, &mut sum, interrupt)?;
+        by_cursor(db, schema, &table, &mut sum, &mut || interrupt.tick())?;
         return Ok(Digest { rows: sum.rows(), hex: sum.hex(), why: None });
     }
     let why = match Snapshot::beside(db, schema) {
@@ -56,12 +56,34 @@ pub fn table(db: &Connection, schema: &str, name: &str, algorithm: Algorithm, me
         return Err(Error::unsupported(format!("pages of \"{name}\" cannot be read directly: {why}")));
     }
     let mut sum = Sum::new(algorithm);
-    by_cursor(db, schema, &table, &mut sum, interrupt)?;
+    by_cursor(db, schema, &table, &mut sum, &mut || interrupt.tick())?;
     Ok(Digest { rows: sum.rows(), hex: sum.hex(), why: Some(why) })
 }
 
+/// The digest of a table as a snapshot sees it.
+pub fn of_snapshot(snapshot: &Snapshot, name: &str, tick: &mut dyn FnMut() -> Result<()>) -> Result<Digest> {
+    let db = snapshot.db();
+    let table = schema::table(db, "main", name)?;
+    let mut sum = Sum::new(Algorithm::Fast);
+    let why = match raw::add(snapshot, &table, &mut sum, tick)? {
+        Ok(()) => return Ok(Digest { rows: sum.rows(), hex: sum.hex(), why: None }),
+        Err(why) => why,
+    };
+    let mut sum = Sum::new(Algorithm::Fast);
+    by_cursor(db, "main", &table, &mut sum, tick)?;
+    Ok(Digest { rows: sum.rows(), hex: sum.hex(), why: Some(why) })
+}
+
+/// The digest of a table of `db`, an open transaction included.
+pub fn of_rows(db: &Connection, schema: &str, name: &str, tick: &mut dyn FnMut() -> Result<()>) -> Result<Digest> {
+    let table = schema::table(db, schema, name)?;
+    let mut sum = Sum::new(Algorithm::Fast);
+    by_cursor(db, schema, &table, &mut sum, tick)?;
+    Ok(Digest { rows: sum.rows(), hex: sum.hex(), why: None })
+}
+
 /// Adds every row by SQL, to a sum of the same kind.
-fn by_cursor(db: &Connection, schema: &str, table: &Table, sum: &mut Sum, interrupt: &mut Interrupt<'_>) -> Result<()> {
+fn by_cursor(db: &Connection, schema: &str, table: &Table, sum: &mut Sum, tick: &mut dyn FnMut() -> Result<()>) -> Result<()> {
     let columns = list(table.writable().map(|c| c.name.as_str()));
     let mut q = Stmt::prepare(db, &format!("SELECT {columns} FROM {}", qualified(schema, &table.name)))?;
     let n = q.columns();
@@ -70,7 +92,7 @@ fn by_cursor(db: &Connection, schema: &str, table: &Table, sum: &mut Sum, interr
             sum.field(q.field(i));
         }
         sum.add();
-        interrupt.tick()?;
+        tick()?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Where two rowid tables differ, found by comparing pages and records as bytes: equal leaf pages are passed by.
 use super::{Result, Snapshot, Table, Why};
-use crate::db::ident::same;
+use crate::db::schema::table_body;
 use rusqlite::OptionalExtension;
 
 /// A rowid whose record differs: a candidate, to be compared by SQL, for equal values may be stored in different bytes
@@ -16,16 +16,22 @@ pub enum Change {
 pub struct Diff<'r> {
     left: Table<'r>,
     right: Table<'r>,
-    /// Leaf pages passed by because they are equal.
+    /// Rows found equal, most of them by whole pages.
+    pub equal: u64,
+    #[cfg(test)]
     pub equal_pages: u64,
-    /// Rows looked at one by one.
-    pub rows: u64,
 }
 
 impl<'r> Diff<'r> {
     /// Only for tables that are [`comparable`].
     pub fn new(left: Table<'r>, right: Table<'r>) -> Diff<'r> {
-        Diff { left, right, equal_pages: 0, rows: 0 }
+        Diff {
+            left,
+            right,
+            equal: 0,
+            #[cfg(test)]
+            equal_pages: 0,
+        }
     }
 
     /// The next candidate in rowid order; None after the last.
@@ -48,12 +54,15 @@ impl<'r> Diff<'r> {
             }
             // Page numbers of overflow chains are bytes of the page, too: equal ones prove nothing about other files' chains.
             if a.at_leaf_start() && b.at_leaf_start() && a.page_size() == b.page_size() && a.leaf() == b.leaf() && !a.leaf_spills()? {
-                self.equal_pages += 1;
+                self.equal += a.leaf_rows();
+                #[cfg(test)]
+                {
+                    self.equal_pages += 1;
+                }
                 a.skip_leaf()?;
                 b.skip_leaf()?;
                 continue;
             }
-            self.rows += 1;
             let rowid = a.rowid();
             if rowid < b.rowid() {
                 a.advance()?;
@@ -70,6 +79,7 @@ impl<'r> Diff<'r> {
             if !equal {
                 return Ok(Some(Change::Differs(rowid)));
             }
+            self.equal += 1;
         }
     }
 }
@@ -85,28 +95,7 @@ pub fn comparable(left: &Snapshot, left_table: &str, right: &Snapshot, right_tab
     };
     let (a, b) = (definition(left, left_table).map_err(|_| Why::Sql)?, definition(right, right_table).map_err(|_| Why::Sql)?);
     match (a, b) {
-        (Some((e1, s1)), Some((e2, s2))) if e1 == e2 && body(&s1) == body(&s2) => Ok(()),
+        (Some((e1, s1)), Some((e2, s2))) if e1 == e2 && table_body(&s1) == table_body(&s2) => Ok(()),
         _ => Err(Why::Schema),
     }
-}
-
-/// What follows the table's name: two tables of different names may still be made alike.
-fn body(sql: &str) -> &str {
-    let sql = sql.trim();
-    if !sql.get(..6).is_some_and(|s| same(s, "CREATE")) {
-        return sql;
-    }
-    // SQLite stores `CREATE TABLE name(…` with the name as it was written; a quoted name may hold a parenthesis.
-    let mut quote = None;
-    for (i, c) in sql.char_indices() {
-        match (quote, c) {
-            (Some(q), _) if c == q => quote = None,
-            (Some(_), _) => {}
-            (None, '"' | '\'' | '`') => quote = Some(c),
-            (None, '[') => quote = Some(']'),
-            (None, '(') => return sql.get(i..).unwrap_or(sql),
-            _ => {}
-        }
-    }
-    sql
 }

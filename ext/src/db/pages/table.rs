@@ -72,6 +72,11 @@ impl<'r> Table<'r> {
         self.window.page(self.reader.page_size).get(btree::start(self.page)..).unwrap_or_default()
     }
 
+    /// Rows on the current leaf.
+    pub(super) fn leaf_rows(&self) -> u64 {
+        self.cells as u64
+    }
+
     pub(super) fn page_size(&self) -> usize {
         self.reader.page_size
     }

@@ -1,0 +1,217 @@
+//! Two tables in rowid order: by pages or by cursors. What does not line up is matched by key, or by content, afterwards.
+use super::{Compare, Misaligned};
+use crate::{
+    db::pages::{self, Bad, Change, Diff, Snapshot, Table, Why, comparable},
+    error::Result,
+    kit::{Field, Stmt},
+    sync::{
+        delta::{Kind, Spot},
+        rows::{self, Finder, Hasher},
+        side::Reader,
+    },
+};
+use std::{cmp::Ordering, time::Duration};
+
+/// Rows seen before rowids are judged not to line up.
+const SAMPLE: u64 = 4096;
+
+/// Equal rows, or why pages cannot be read here.
+pub fn pages(c: &mut Compare<'_>, may_give_up: bool) -> Result<std::result::Result<std::result::Result<u64, Misaligned>, Why>> {
+    let s = c.shape;
+    let left = match &c.source.reader {
+        Reader::Own(snapshot) => snapshot,
+        Reader::Host(_, why) => return Ok(Err(*why)),
+    };
+    if s.condition.is_some() || !s.target_only.is_empty() || !s.source_only.is_empty() {
+        return Ok(Err(Why::Schema));
+    }
+    let path = match c.target_file {
+        Ok(path) => path,
+        Err(why) => return Ok(Err(why)),
+    };
+    let Ok(right) = Snapshot::begin_within(path, Duration::ZERO) else { return Ok(Err(Why::Busy)) };
+    if let Err(why) = comparable(left, &s.source.name, &right, &s.target.name) {
+        return Ok(Err(why));
+    }
+    let (from, to) = match (pages::open(left), pages::open(&right)) {
+        (Ok(a), Ok(b)) => (a, b),
+        (Err(why), _) | (_, Err(why)) => return Ok(Err(why)),
+    };
+    let (Some(a), Some(b)) = (left.root(&s.source.name)?, right.root(&s.target.name)?) else { return Ok(Err(Why::Schema)) };
+    let mut add = c.delta.adder()?;
+    let mut walk = || -> Result<std::result::Result<std::result::Result<u64, Misaligned>, Bad>> {
+        let (a, b) = match (Table::new(&from, a), Table::new(&to, b)) {
+            (Ok(a), Ok(b)) => (a, b),
+            (Err(e), _) | (_, Err(e)) => return Ok(Err(e)),
+        };
+        let mut diff = Diff::new(a, b);
+        let mut candidates = 0;
+        loop {
+            let change = match diff.advance() {
+                Ok(None) => return Ok(Ok(Ok(diff.equal))),
+                Ok(Some(change)) => change,
+                Err(e) => return Ok(Err(e)),
+            };
+            match change {
+                Change::Differs(r) => add.raw(Kind::Differs, r)?,
+                Change::OnlyLeft(r) => add.raw(Kind::OnlySource, r)?,
+                Change::OnlyRight(r) => add.raw(Kind::OnlyTarget, r)?,
+            }
+            candidates += 1;
+            if may_give_up && hopeless(c.shape.rowid_is_key, candidates, diff.equal) {
+                return Ok(Ok(Err(Misaligned)));
+            }
+            (c.tick)()?;
+        }
+    };
+    Ok(match walk()? {
+        Ok(_) if !from.still_valid() || !to.still_valid() => Err(Why::Moving),
+        Ok(found) => Ok(found),
+        Err(Bad::Short) => Err(Why::Default),
+        Err(Bad::Io(_) | Bad::Corrupt(_)) => Err(Why::Damaged),
+    })
+}
+
+fn hopeless(rowid_is_key: bool, candidates: u64, equal: u64) -> bool {
+    !rowid_is_key && candidates > SAMPLE && candidates > equal
+}
+
+/// Equal rows, by two cursors.
+pub fn merge(c: &mut Compare<'_>, may_give_up: bool) -> Result<std::result::Result<u64, Misaligned>> {
+    let s = c.shape;
+    let Some((left, right)) = s.rowids else { return Ok(Err(Misaligned)) };
+    let mut a = Stmt::prepare(c.source.db(), &format!("{}{} ORDER BY {left}", s.select_source(&c.source.schema), s.filter()))?;
+    let mut b = Stmt::prepare(c.target, &format!("{}{} ORDER BY {right}", s.select_target(c.target_schema), s.filter()))?;
+    let mut add = c.delta.adder()?;
+    let width = s.columns.len();
+    let (mut equal, mut candidates) = (0, 0);
+    let (mut more_a, mut more_b) = (a.step()?, b.step()?);
+    loop {
+        let order = match (more_a, more_b) {
+            (false, false) => return Ok(Ok(equal)),
+            (true, false) => Ordering::Less,
+            (false, true) => Ordering::Greater,
+            (true, true) => a.int(0).cmp(&b.int(0)),
+        };
+        match order {
+            Ordering::Equal if (1..=width).all(|i| a.field(i) == b.field(i)) => equal += 1,
+            Ordering::Equal => add.raw(Kind::Differs, a.int(0))?,
+            Ordering::Less => add.raw(Kind::OnlySource, a.int(0))?,
+            Ordering::Greater => add.raw(Kind::OnlyTarget, b.int(0))?,
+        }
+        if order != Ordering::Greater {
+            more_a = a.step()?;
+        }
+        if order != Ordering::Less {
+            more_b = b.step()?;
+        }
+        candidates += 1;
+        if may_give_up && hopeless(s.rowid_is_key, candidates - equal, equal) {
+            return Ok(Err(Misaligned));
+        }
+        (c.tick)()?;
+    }
+}
+
+/// Reads each candidate by SQL and says what it is; gives the number of equal rows.
+pub fn settle(c: &mut Compare<'_>, mut equal: u64) -> Result<u64> {
+    let s = c.shape;
+    let mut source = Finder::source(c.source.db(), &c.source.schema, s)?;
+    let mut target = Finder::target(c.target, c.target_schema, s)?;
+    let mut add = c.delta.adder()?;
+    let width = s.columns.len();
+    let mut raw = Stmt::prepare(&c.delta.db, "SELECT kind, r FROM raw ORDER BY rowid")?;
+    while raw.step()? {
+        (c.tick)()?;
+        let r = Field::Int(raw.int(1));
+        match raw.int(0) {
+            1 => add.new_row(r)?,
+            2 => add.gone(r, Field::Null)?,
+            _ => {
+                let spot = Spot::Rowid(raw.int(1));
+                if !source.seek(&spot)? || !target.seek(&spot)? {
+                    return Err(crate::Error::internal(format!("row {} vanished from a locked table", raw.int(1))));
+                }
+                if (0..width).all(|i| source.field(i) == target.field(i)) {
+                    equal += 1;
+                    continue;
+                }
+                let keys = (rows::key(s, |i| source.field(i)), rows::key(s, |i| target.field(i)));
+                let one_row = s.rowid_is_key || matches!(&keys, (Some(a), Some(b)) if rows::same_key(s, a, b));
+                if one_row {
+                    add.pair(r, r)?;
+                } else {
+                    add.new_row(r)?;
+                    add.gone(r, Field::Null)?;
+                }
+            }
+        }
+    }
+    drop(raw);
+    source.release();
+    target.release();
+    // With a condition, the partner of a row may be outside of it.
+    if !s.rowid_is_key || s.condition.is_some() {
+        equal += by_key(c, &mut source, &mut target)?;
+    }
+    Ok(equal)
+}
+
+/// Finds the partners of rows that stand elsewhere in the target.
+fn by_key(c: &mut Compare<'_>, source: &mut Finder<'_>, target: &mut Finder<'_>) -> Result<u64> {
+    let s = c.shape;
+    let width = s.columns.len();
+    let mut equal = 0;
+    let mut add = c.delta.adder()?;
+    let hasher = Hasher::new();
+    let whole = |f: &Finder<'_>| hasher.row((0..width).map(|i| f.field(i)));
+    // Rows without a key are matched by their whole content, each with one of its like.
+    c.delta.db.execute_batch("CREATE TEMP TABLE IF NOT EXISTS loose(h INTEGER, t INTEGER); DELETE FROM loose")?;
+    let mut put = Stmt::prepare(&c.delta.db, "INSERT INTO loose VALUES(?, ?)")?;
+    let mut gone = Stmt::prepare(&c.delta.db, "SELECT t FROM gone")?;
+    while gone.step()? {
+        (c.tick)()?;
+        if target.seek(&Spot::Rowid(gone.int(0)))? && rows::key(s, |i| target.field(i)).is_none() {
+            put.bind(1, Field::Int(whole(target) as i64))?;
+            put.bind(2, gone.field(0))?;
+            put.run()?;
+        }
+    }
+    drop((gone, put));
+    c.delta.db.execute_batch("CREATE INDEX IF NOT EXISTS temp.loose_h ON loose(h)")?;
+    let mut alike = Stmt::prepare(&c.delta.db, "SELECT rowid, t FROM loose WHERE h = ?")?;
+    let mut take = Stmt::prepare(&c.delta.db, "DELETE FROM loose WHERE rowid = ?")?;
+    let mut forget = Stmt::prepare(&c.delta.db, "DELETE FROM new WHERE rowid = ?")?;
+    let mut new = Stmt::prepare(&c.delta.db, "SELECT rowid, s FROM new")?;
+    while new.step()? {
+        (c.tick)()?;
+        if !source.seek(&Spot::of(new.field(1)))? {
+            continue;
+        }
+        let partner = match rows::key(s, |i| source.field(i)) {
+            Some(key) => target.spot_of(&key, true)?,
+            None => {
+                alike.reset();
+                alike.bind(1, Field::Int(whole(source) as i64))?;
+                if !alike.step()? {
+                    continue;
+                }
+                let (at, t) = (alike.int(0), alike.int(1));
+                alike.reset();
+                take.bind(1, Field::Int(at))?;
+                take.run()?;
+                Some(Spot::Rowid(t))
+            }
+        };
+        let Some(spot) = partner else { continue };
+        if target.seek(&spot)? && (0..width).all(|i| source.field(i) == target.field(i)) {
+            equal += 1;
+        } else {
+            add.pair(new.field(1), spot.field())?;
+        }
+        add.found(spot.field())?;
+        forget.bind(1, new.field(0))?;
+        forget.run()?;
+    }
+    Ok(equal)
+}

@@ -1,0 +1,131 @@
+//! What was found to differ, kept outside of memory: a database in a temporary file that SQLite itself forgets on close.
+//!
+//! ```text
+//! raw   kind 0 differs · 1 only source · 2 only target, by rowid, as a walk met them
+//! pair  s, t   one row, two contents
+//! new   s      only the source has it
+//! gone  t, at  only the target has it; when it was deleted in the source, where that is known
+//! line         what goes into the log once the sync is done
+//! ```
+//! `s` and `t` find a row again: its rowid, or its key as a record.
+use crate::{
+    error::Result,
+    kit::{Field, Stmt},
+};
+use rusqlite::{Connection, OpenFlags};
+
+pub struct Delta {
+    pub db: Connection,
+}
+
+/// Where a row is found again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Spot {
+    Rowid(i64),
+    Key(Vec<u8>),
+}
+
+impl Spot {
+    pub fn field(&self) -> Field<'_> {
+        match self {
+            Spot::Rowid(r) => Field::Int(*r),
+            Spot::Key(k) => Field::Blob(k),
+        }
+    }
+
+    pub fn of(field: Field<'_>) -> Spot {
+        match field {
+            Field::Blob(k) => Spot::Key(k.to_vec()),
+            Field::Int(r) => Spot::Rowid(r),
+            _ => Spot::Rowid(0),
+        }
+    }
+}
+
+impl Delta {
+    pub fn new() -> Result<Delta> {
+        let db = Connection::open_with_flags("", OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        db.execute_batch(
+            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-4000; BEGIN;
+             CREATE TABLE raw(kind INTEGER, r INTEGER);
+             CREATE TABLE pair(s, t);
+             CREATE TABLE new(s);
+             CREATE TABLE gone(t PRIMARY KEY, at) WITHOUT ROWID;
+             CREATE TABLE line(text TEXT)",
+        )?;
+        Ok(Delta { db })
+    }
+
+    /// Statements that add; kept by whoever fills the delta.
+    pub fn adder(&self) -> Result<Adder<'_>> {
+        let add = |sql| Stmt::prepare(&self.db, sql);
+        Ok(Adder {
+            raw: add("INSERT INTO raw VALUES(?, ?)")?,
+            // Only a change log meets a row twice; it adds unique indexes.
+            pair: add("INSERT OR IGNORE INTO pair VALUES(?, ?)")?,
+            new: add("INSERT OR IGNORE INTO new VALUES(?)")?,
+            gone: add("INSERT OR IGNORE INTO gone VALUES(?, ?)")?,
+            found: add("DELETE FROM gone WHERE t = ?")?,
+        })
+    }
+
+    pub fn count(&self, table: &str) -> Result<u64> {
+        Ok(self.db.query_row(&format!("SELECT count(*) FROM {table}"), [], |r| r.get::<_, i64>(0))? as u64)
+    }
+
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(!self.db.query_row("SELECT EXISTS(SELECT 1 FROM pair) OR EXISTS(SELECT 1 FROM new) OR EXISTS(SELECT 1 FROM gone)", [], |r| r.get::<_, bool>(0))?)
+    }
+
+    /// Forgets what an attempt found, before another method tries.
+    pub fn clear(&self) -> Result<()> {
+        Ok(self.db.execute_batch("DELETE FROM raw; DELETE FROM pair; DELETE FROM new; DELETE FROM gone")?)
+    }
+}
+
+pub struct Adder<'d> {
+    raw: Stmt<'d>,
+    pair: Stmt<'d>,
+    new: Stmt<'d>,
+    gone: Stmt<'d>,
+    found: Stmt<'d>,
+}
+
+/// As a walk in rowid order sees two tables.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Differs = 0,
+    OnlySource = 1,
+    OnlyTarget = 2,
+}
+
+impl Adder<'_> {
+    pub fn raw(&mut self, kind: Kind, rowid: i64) -> Result<()> {
+        self.raw.bind(1, Field::Int(kind as i64))?;
+        self.raw.bind(2, Field::Int(rowid))?;
+        self.raw.run()
+    }
+
+    pub fn pair(&mut self, s: Field<'_>, t: Field<'_>) -> Result<()> {
+        self.pair.bind(1, s)?;
+        self.pair.bind(2, t)?;
+        self.pair.run()
+    }
+
+    pub fn new_row(&mut self, s: Field<'_>) -> Result<()> {
+        self.new.bind(1, s)?;
+        self.new.run()
+    }
+
+    pub fn gone(&mut self, t: Field<'_>, deleted_at: Field<'_>) -> Result<()> {
+        self.gone.bind(1, t)?;
+        self.gone.bind(2, deleted_at)?;
+        self.gone.run()
+    }
+
+    /// The target's row has its partner after all.
+    pub fn found(&mut self, t: Field<'_>) -> Result<()> {
+        self.found.bind(1, t)?;
+        self.found.run()
+    }
+}

@@ -1,0 +1,76 @@
+//! An empty table is filled, not compared: by SQLite's own transfer of b-trees where both tables are made alike, else row by row.
+use super::{
+    options::Choice,
+    shape::Shape,
+    side::{Destination, Reader, Source},
+};
+use crate::{
+    db::{
+        digest,
+        ident::{list, literal, qualified},
+        schema::table_body,
+    },
+    error::Result,
+    kit::Stmt,
+};
+use rusqlite::Connection;
+
+const SOURCE: &str = "dbint_source";
+
+/// Attaches the source to the target's connection, or says why not. Inside the transaction: begun afterwards, it would lock
+/// the source for writing, too.
+fn attach(source: &Source<'_>, target: &Destination<'_>) -> std::result::Result<(), String> {
+    let (Reader::Own(_), Some(file), Ok(_)) = (&source.reader, &source.file, target.readable_file()) else {
+        return Err("transfer: one side is read or written by the caller's own connection".into());
+    };
+    let sql = format!("ATTACH {} AS {SOURCE}", literal(&file.to_string_lossy()));
+    target.db().execute_batch(&sql).map_err(|e| format!("transfer: {e}"))
+}
+
+pub struct Filled {
+    pub rows: u64,
+    /// Content of the whole table.
+    pub digest: String,
+    pub passed_over: Vec<String>,
+}
+
+pub fn run(source: &Source<'_>, to: &Destination<'_>, shape: &Shape, choice: &Choice, tick: &mut dyn FnMut() -> Result<()>) -> Result<Filled> {
+    let alike = shape.condition.is_none()
+        && shape.target_only.is_empty()
+        && shape.source_only.is_empty()
+        && table_body(&shape.source.sql) == table_body(&shape.target.sql)
+        && choice.given.columns.is_none();
+    let (target, target_schema) = (to.db(), to.schema.as_str());
+    let into = qualified(target_schema, &shape.target.name);
+    let why = if alike { attach(source, to).err() } else { Some("transfer: the tables are not made alike, or only some rows or columns are asked for".into()) };
+    let rows = if why.is_none() {
+        (tick)()?;
+        target.execute(&format!("INSERT INTO {into} SELECT * FROM {}", qualified(SOURCE, &shape.source.name)), [])? as u64
+    } else {
+        by_rows(source, target, &into, shape, tick)?
+    };
+    // The snapshot holds what was transferred, unless somebody committed in between.
+    let digest = match &source.reader {
+        Reader::Own(snapshot) if why.is_none() && snapshot.again().is_some() => digest::of_snapshot(snapshot, &shape.source.name, tick)?,
+        _ => digest::of_rows(target, target_schema, &shape.target.name, tick)?,
+    };
+    Ok(Filled { rows, digest: digest.hex, passed_over: why.into_iter().collect() })
+}
+
+fn by_rows(source: &Source<'_>, target: &Connection, into: &str, shape: &Shape, tick: &mut dyn FnMut() -> Result<()>) -> Result<u64> {
+    let mut rows = 0;
+    let mut q = Stmt::prepare(source.db(), &format!("{}{}", shape.select_source(&source.schema), shape.filter()))?;
+    let marks = vec!["?"; shape.columns.len()].join(", ");
+    let columns = list(shape.columns.iter().map(String::as_str));
+    let mut add = Stmt::prepare(target, &format!("INSERT OR ABORT INTO {into}({columns}) VALUES({marks})"))?;
+    let skip = usize::from(shape.rowids.is_some());
+    while q.step()? {
+        (tick)()?;
+        for i in 0..shape.columns.len() {
+            add.bind_column(i + 1, &q, i + skip)?;
+        }
+        add.run()?;
+        rows += 1;
+    }
+    Ok(rows)
+}

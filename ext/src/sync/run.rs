@@ -1,0 +1,327 @@
+//! One sync of one table, from the arguments to the receipt.
+use super::{
+    compare::{self, Compare, Found, Tracked},
+    create,
+    delta::Delta,
+    guards,
+    judge::judge,
+    ledger,
+    options::{Choice, Method, SyncOptions},
+    receipt::{self, Receipt},
+    refill,
+    rows::Finder,
+    shape::{self, Shape},
+    side::{Destination, Source, identity, refuse_same},
+    writer::{Names, Tally, Writer},
+};
+use crate::{
+    db::{
+        changelog::{Log, Position},
+        copy,
+        ident::qualified,
+        limit, schema,
+    },
+    error::{At, Result},
+    hub::{limits, settings, target::Target},
+    kit::{Field, Interrupt},
+};
+use rusqlite::Connection;
+use std::{
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Who takes part.
+pub struct Ends {
+    pub source: Target,
+    pub target: Target,
+}
+
+impl Ends {
+    pub fn resolve(host: &Connection, target: &str, o: &SyncOptions) -> Result<Ends> {
+        let source = Target::resolve(host, o.source.as_deref())?;
+        let target = if o.create == Some(true) { Target::resolve_new(host, target)? } else { Target::resolve(host, Some(target))? };
+        refuse_same(host, &source, &target)?;
+        Ok(Ends { source, target })
+    }
+}
+
+/// Synchronises `table`, tries again after a lock or an I/O error, and writes down how it went.
+pub fn sync(host: &Connection, table: &str, ends: &Ends, choice: &Choice) -> Result<Receipt> {
+    let begun = Instant::now();
+    let mut interrupt = Interrupt::of(host)?;
+    let backup = back_up(host, ends, choice, &mut interrupt)?;
+    let mut tries = 0;
+    let done = loop {
+        match once(host, table, ends, choice, &mut interrupt, begun) {
+            Err(e) if e.kind.is_transient() && tries < choice.retries => {
+                pause(Duration::from_millis(100 << tries.min(6)), &mut interrupt)?;
+                tries += 1;
+            }
+            other => break other,
+        }
+    };
+    let seconds = begun.elapsed().as_secs_f64();
+    match done {
+        Ok(mut r) => {
+            r.retries = tries;
+            if let Some(path) = backup {
+                // The receipt is written: the stored undo serves from here on.
+                std::fs::remove_file(path)?;
+            }
+            Ok(r)
+        }
+        Err(mut e) => {
+            if !choice.dry_run {
+                receipt::keep_failure(host, &ends.source.name, &ends.target.name, table, choice, seconds, &e)?;
+            }
+            if let Some(path) = backup {
+                e = e.hint(format!("The copy made before is \"{}\"", path.display()));
+            }
+            Err(e)
+        }
+    }
+}
+
+fn pause(how_long: Duration, interrupt: &mut Interrupt<'_>) -> Result<()> {
+    let end = Instant::now() + how_long;
+    while Instant::now() < end {
+        interrupt.check()?;
+        thread::sleep(Duration::from_millis(20).min(how_long));
+    }
+    Ok(())
+}
+
+fn back_up(host: &Connection, ends: &Ends, choice: &Choice, interrupt: &mut Interrupt<'_>) -> Result<Option<PathBuf>> {
+    if choice.given.backup != Some(true) || choice.dry_run {
+        return Ok(None);
+    }
+    let Some(file) = ends.target.file(host)?.filter(|f| f.exists()) else { return Ok(None) };
+    let path = copy::with_suffix(&file, &format!(".before-{}", crate::db::time::new_id()));
+    copy::file(&file, &path, || interrupt.check())?;
+    Ok(Some(path))
+}
+
+fn once(host: &Connection, table: &str, ends: &Ends, choice: &Choice, interrupt: &mut Interrupt<'_>, begun: Instant) -> Result<Receipt> {
+    let mut n = 0_u32;
+    let mut tick = || {
+        n = n.wrapping_add(1);
+        if n.is_multiple_of(choice.batch) { interrupt.check() } else { Ok(()) }
+    };
+    let o = &choice.given;
+    let source = Source::open(host, &ends.source, o)?;
+    let from = shape::source_table(source.db(), &source.schema, table, &source.name)?;
+    let mut target = Destination::open(host, &ends.target, o.create == Some(true), choice.dry_run)?;
+    target.begin(choice.dry_run)?;
+    let to_schema = target.schema.clone();
+    let place = || format!("target {}", ends.target.name);
+    let delta = Delta::new()?;
+    let found_table = schema::find_table(target.db(), &to_schema, &from.name).at(place())?;
+    let (to, created) = match found_table {
+        Some(t) => (shape::check(target.db(), t, "the target")?, false),
+        None if choice.dry_run => return would_create(&source, from, choice, ends, begun),
+        None => (create::table(source.db(), &source.schema, &from, target.db(), &to_schema).at(place())?, true),
+    };
+    let shape = Shape::of(source.db(), &source.schema, target.db(), &to_schema, from, to, choice)?;
+    let mut r = Receipt::begin(&shape, choice, &source.name, &target.name);
+    r.created_table = created;
+    r.read_by = source.read_by();
+    r.triggers_not_fired = guards::triggers(target.db(), &to_schema, &shape.target, o.triggers)?;
+    if !choice.dry_run {
+        target.fire_triggers(o.triggers == Some(true))?;
+    }
+    let own_identity = identity(target.file.as_deref(), &to_schema);
+    let (end, position) = compare::find(source.db(), &source.schema, &source.identity(), target.db(), &to_schema, &shape)?;
+    let mut passed_over = vec![];
+    let tracked = match (position, &end) {
+        (Ok(from), Some((log, to))) => Some(Tracked { log: log.clone(), from, to: to.clone() }),
+        (Err(why), _) => {
+            passed_over.push(format!("change_log: {why}"));
+            None
+        }
+        (Ok(_), None) => None,
+    };
+    let unmoved = tracked.as_ref().is_some_and(|t| t.from == t.to);
+    let keys = if choice.foreign_keys && !choice.dry_run { Some(guards::Keys::before(target.db(), &to_schema, &shape.target.name)?) } else { None };
+    let empty = is_empty(target.db(), &to_schema, &shape.target.name)?;
+    let own_log = Log::find(target.db(), &to_schema, &shape.target.name)?.filter(|_| o.triggers != Some(true));
+    let lines = choice.audit_rows || settings::text(host, "sync.log_path")?.is_some();
+
+    if !choice.dry_run
+        && tracked.is_none()
+        && empty
+        && matches!(choice.method, Method::Auto | Method::Refill)
+        && own_log.is_none()
+        && !lines
+        && o.triggers != Some(true)
+    {
+        let filled = refill::run(&source, &target, &shape, choice, &mut tick)?;
+        r.method = Method::Refill.word();
+        r.passed_over = filled.passed_over;
+        r.unchanged = Some(0);
+        r.tally = Tally { inserted: filled.rows, ..Tally::default() };
+        r.digest.clone_from(&filled.digest);
+        r.tracked = end.is_some();
+        if filled.rows > 0 || created || end.is_some() {
+            if choice.undo && (filled.rows > 0 || created) {
+                ledger::create(target.db(), &to_schema)?;
+                let whole = Some(filled.digest);
+                entry(&r, &shape, whole, (0, -1)).write(target.db(), &to_schema)?;
+                r.undo = true;
+            }
+            finish(host, target, ends, &to_schema, choice, keys, end, &source)?;
+        }
+        return conclude(host, r, choice, &delta, None, begun);
+    }
+
+    let compare = Compare {
+        shape: &shape,
+        source: &source,
+        target: target.db(),
+        target_schema: &to_schema,
+        target_file: if choice.method == Method::Auto || choice.method == Method::Pages { target.readable_file() } else { Err(crate::db::pages::Why::Sql) },
+        target_identity: &own_identity,
+        delta: &delta,
+        tick: &mut tick,
+    };
+    let method = if choice.method == Method::Refill { Method::Auto } else { choice.method };
+    let Found { method, unchanged, passed_over } = compare.run(method, tracked.as_ref(), passed_over)?;
+    r.method = method.word();
+    r.unchanged = unchanged;
+    r.passed_over = passed_over;
+    r.tracked = end.is_some();
+    let by_log = method == Method::ChangeLog;
+    let mut from_rows = Finder::source(source.db(), &source.schema, &shape)?;
+    if choice.dry_run {
+        let mut to_rows = Finder::target(target.db(), &to_schema, &shape)?;
+        let mut tally = Tally::default();
+        judge(&delta, &shape, choice, by_log, (&mut from_rows, &mut to_rows), &mut tally, &mut tick)?;
+        r.tally = tally;
+        return conclude(host, r, choice, &delta, None, begun);
+    }
+    let moves = end.is_some() && !(unmoved && by_log);
+    if delta.is_empty()? && !created && !moves {
+        return conclude(host, r, choice, &delta, None, begun);
+    }
+    let mut conflicts = None;
+    {
+        let db = target.db();
+        let mut to_rows = Finder::target(db, &to_schema, &shape)?;
+        let differs = !delta.is_empty()?;
+        if differs {
+            ledger::create(db, &to_schema)?;
+            ledger::forget(db, &to_schema, settings::number(host, "sync.retention_days")?)?;
+        }
+        let undo = if choice.undo && differs { Some(ledger::Undo::open(db, &to_schema)?) } else { None };
+        let names = Names { sync_id: &r.sync_id, source: &source.name, origin: &source.identity() };
+        // Skips are told row by row in any case.
+        let mut w = Writer::new(db, &to_schema, &shape, &delta, names, undo, own_log, true)?;
+        judge(&delta, &shape, choice, by_log, (&mut from_rows, &mut to_rows), &mut w, &mut tick)?;
+        w.finish(&mut from_rows, &mut to_rows)?;
+        r.tally = w.tally;
+        r.digest = w.sum.hex();
+        if r.tally.conflicts > 0 {
+            conflicts = Some(());
+        }
+        if let Some(undo) = &w.undo
+            && (r.tally.changed() > 0 || created)
+        {
+            let range = (undo.first, undo.next - 1);
+            entry(&r, &shape, None, range).write(db, &to_schema)?;
+            r.undo = true;
+        }
+    }
+    drop(from_rows);
+    let changes = r.tally.changed() > 0 || r.tally.conflicts > 0 || created || moves;
+    if changes {
+        finish(host, target, ends, &to_schema, choice, keys, end, &source)?;
+    }
+    drop(source);
+    let read_conflicts = conflicts.map(|()| ends.target.session(host, crate::hub::target::Mode::Read)).transpose()?;
+    conclude(host, r, choice, &delta, read_conflicts.as_ref().map(|s| (&*s.db, s.schema.as_str())), begun)
+}
+
+/// The last checks, the position in the source's log, the commit.
+#[expect(clippy::too_many_arguments, reason = "the end of one function, told apart for its two ways")]
+fn finish(
+    host: &Connection,
+    target: Destination<'_>,
+    ends: &Ends,
+    schema: &str,
+    choice: &Choice,
+    keys: Option<guards::Keys>,
+    end: Option<(Log, Position)>,
+    source: &Source<'_>,
+) -> Result<()> {
+    if let Some(keys) = keys {
+        keys.check(target.db(), schema)?;
+    }
+    if let Some((log, end)) = end {
+        end.write(target.db(), schema, &log, &source.identity())?;
+    }
+    let limit = limits::enforced(host, &ends.target.name, choice.given.limit_mb)?;
+    limit::check_before_commit(target.db(), schema, target.file.as_deref(), limit)?;
+    target.commit()
+}
+
+fn conclude(host: &Connection, mut r: Receipt, choice: &Choice, delta: &Delta, target: Option<(&Connection, &str)>, begun: Instant) -> Result<Receipt> {
+    r.duration_s = begun.elapsed().as_secs_f64();
+    if !choice.dry_run {
+        receipt::keep(host, &mut r, choice, delta, target)?;
+    }
+    Ok(r)
+}
+
+fn entry(r: &Receipt, shape: &Shape, whole_digest: Option<String>, (first_n, last_n): (i64, i64)) -> ledger::Entry {
+    ledger::Entry {
+        sync_id: r.sync_id.clone(),
+        source: r.source.clone(),
+        table: shape.target.name.clone(),
+        mode: r.mode.to_owned(),
+        method: r.method.to_owned(),
+        columns: shape.image_columns().map(str::to_owned).collect(),
+        keys: r.keys.clone(),
+        inserted: r.tally.inserted,
+        updated: r.tally.updated,
+        deleted: r.tally.deleted,
+        conflicts: r.tally.conflicts,
+        created_table: r.created_table,
+        whole_digest,
+        first_n,
+        last_n,
+        undone_at: None,
+    }
+}
+
+fn is_empty(db: &Connection, schema: &str, table: &str) -> Result<bool> {
+    Ok(!db.query_row(&format!("SELECT EXISTS(SELECT 1 FROM {})", qualified(schema, table)), [], |r| r.get::<_, bool>(0))?)
+}
+
+/// The receipt of a dry run whose target has no such table yet.
+fn would_create(source: &Source<'_>, from: schema::Table, choice: &Choice, ends: &Ends, begun: Instant) -> Result<Receipt> {
+    let condition = choice.given.r#where.as_ref().map_or(String::new(), |c| format!(" WHERE ({c}\n)"));
+    let mut q = crate::kit::Stmt::prepare(source.db(), &format!("SELECT count(*) FROM {}{condition}", qualified(&source.schema, &from.name)))?;
+    q.step()?;
+    let rows = match q.field(0) {
+        Field::Int(n) => n as u64,
+        _ => 0,
+    };
+    Ok(Receipt {
+        sync_id: crate::db::time::new_id(),
+        keys: from.primary_key().iter().map(|c| c.name.clone()).collect(),
+        table: from.name,
+        source: source.name.clone(),
+        target: ends.target.name.clone(),
+        mode: choice.mode(),
+        method: Method::Refill.word(),
+        conflict: "source_wins",
+        tally: Tally { inserted: rows, ..Tally::default() },
+        unchanged: Some(0),
+        created_table: true,
+        dry_run: true,
+        read_by: source.read_by(),
+        duration_s: begun.elapsed().as_secs_f64(),
+        ..Receipt::default()
+    })
+}
