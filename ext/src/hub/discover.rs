@@ -158,6 +158,8 @@ fn walk(host: &Connection, dir: &Path) -> Result<Walked> {
             } else {
                 files.push(entry.into_path());
             }
+        } else if !entry.file_type().is_dir() && promises_a_database(entry.path()) {
+            met.push(Found::labelled(entry.path(), Status::Unreadable, "a pipe, a socket or a device".to_owned()));
         }
     }
     Ok((files, companions, met))

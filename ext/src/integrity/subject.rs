@@ -204,7 +204,9 @@ impl Files {
         let mut start = [0u8; 8];
         let journal = crate::db::copy::with_suffix(path, "-journal");
         // The journal is no database file: reading it takes no lock away from anybody.
-        let read = fs::File::open(journal).and_then(|mut f| std::io::Read::read_exact(&mut f, &mut start));
+        // Opening a pipe would wait for its writer for ever.
+        let plain = fs::metadata(&journal).is_ok_and(|m| m.is_file());
+        let read = plain.then(|| fs::File::open(journal).and_then(|mut f| std::io::Read::read_exact(&mut f, &mut start)));
         const UNFINISHED: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
         Ok(Files {
             path: path.to_owned(),
@@ -213,16 +215,16 @@ impl Files {
             shm: beside("-shm"),
             journal: beside("-journal"),
             header: if is_attached(host, path)? { None } else { first_bytes(path) },
-            journal_is_hot: read.is_ok() && start == UNFINISHED,
+            journal_is_hot: read.is_some_and(|r| r.is_ok()) && start == UNFINISHED,
         })
     }
 }
 
-/// The header of a file that this connection does not have open: closing our descriptor would drop its locks.
+/// The header, by way of SQLite: closing a descriptor of ours would drop the locks of every connection of this process.
 fn first_bytes(path: &Path) -> Option<Vec<u8>> {
     let mut bytes = vec![0; 100];
-    std::io::Read::read_exact(&mut fs::File::open(path).ok()?, &mut bytes).ok()?;
-    Some(bytes)
+    let (n, _) = crate::kit::peek(path, &mut bytes).ok()?;
+    (n == bytes.len()).then_some(bytes)
 }
 
 /// Whether the caller's connection has this file open: then only SQLite may read it.

@@ -14,6 +14,10 @@ pub fn peek(path: &Path, buf: &mut [u8]) -> Result<(usize, u64)> {
     let Some(text) = path.to_str().filter(|t| !t.contains('\0')) else {
         return Err(Error::unsupported("the file's name is not UTF-8"));
     };
+    // Opening a pipe would wait for its writer for ever.
+    if std::fs::metadata(path).is_ok_and(|m| !m.is_file()) {
+        return Err(Error::new(Kind::Io, "not a regular file"));
+    }
     // SQLite looks for URI parameters behind the name and for the start of the name before it: zeros end both.
     let mut name = vec![0u8; 4];
     name.extend_from_slice(text.as_bytes());
