@@ -7,7 +7,7 @@
 use super::lock::Lock;
 use super::repository::Repository;
 use super::source::{Source, Tick, in_place};
-use super::{catalogue, job, place, restore, show};
+use super::{catalogue, job, place, remote, restore, show};
 use crate::db::{
     open::{self, Mode},
     pages::Snapshot,
@@ -94,9 +94,10 @@ pub fn backup(host: &Connection, o: &job::BackupOptions) -> Result<Json> {
         });
     }
     results.extend(left_out);
+    let copied = remote::after_backup(host, &repo, &mut tick)?;
     Ok(json!({
         "fleet_id": fleet, "instant": wish.instant, "databases": members.len(), "failed": failed, "held_ms": job::round(held.as_secs_f64() * 1000.0),
-        "results": results, "duration_s": job::round(started.elapsed().as_secs_f64()),
+        "results": results, "remote": copied, "duration_s": job::round(started.elapsed().as_secs_f64()),
     }))
 }
 

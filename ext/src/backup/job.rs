@@ -4,7 +4,7 @@ use super::lock::Lock;
 use super::manifest::{Head, Pages, Type};
 use super::repository::{Proof, Repository};
 use super::source::{self, MOVED, Source, Tick};
-use super::{catalogue, place, restore, take};
+use super::{catalogue, place, remote, restore, take};
 use crate::db::time;
 use crate::error::{At, Error, Kind, Result};
 use crate::hub::Target;
@@ -96,7 +96,12 @@ pub fn backup(host: &Connection, db: Option<&str>, o: &BackupOptions) -> Result<
     prove(&repo, &mut done, &wish, &mut tick).at(&target.name)?;
     done.duration_s = started.elapsed().as_secs_f64();
     catalogue::add(host, &repo, &done.head, done.proof.as_ref())?;
-    Ok(receipt(&repo, &done))
+    let copied = remote::after_backup(host, &repo, &mut tick)?;
+    let mut told = receipt(&repo, &done);
+    if let (Some(copied), Some(told)) = (copied, told.as_object_mut()) {
+        told.insert("remote".into(), copied);
+    }
+    Ok(told)
 }
 
 /// Stores what is new and publishes the manifest.

@@ -14,6 +14,7 @@ mod pack;
 mod place;
 mod policy;
 mod prune;
+mod remote;
 mod repository;
 mod restore;
 mod show;
@@ -25,6 +26,7 @@ use fleet::FleetRestoreOptions;
 pub use job::{BackupOptions, backup};
 use look::{LookOptions, TableOptions};
 use policy::{PruneOptions, RunOptions};
+use remote::CopyOptions;
 use show::{PathOption, RestoreOptions};
 
 const BACKUP: &str = "id, name, or the beginning of an id";
@@ -36,7 +38,7 @@ pub const ROOM: Room = Room {
         Function {
             name: "backup_database",
             args: &[database(), options(BackupOptions::KEYS)],
-            returns: "json {backup_id, name, status, proven, db_name, type, parent, created_at, backup_path, repository, size_bytes, stored_bytes, pages, changed_pages, new_pages, sha256, root, read, encrypted, restore_test, damaged, note, duration_s}",
+            returns: "json {backup_id, name, status, proven, db_name, type, parent, created_at, backup_path, repository, size_bytes, stored_bytes, pages, changed_pages, new_pages, sha256, root, read, encrypted, restore_test, damaged, note, duration_s[, remote]}",
             access: Access::Outside,
             summary: "Backs up a live database page by page, each page once, then restores it to a temporary file and checks it.",
             example: "SELECT json_extract(backup_database('analytics'), '$.status');",
@@ -98,7 +100,7 @@ pub const ROOM: Room = Room {
         Function {
             name: "backup_fleet",
             args: &[options(BackupOptions::KEYS)],
-            returns: "json {fleet_id, instant, databases, failed, held_ms, results[], duration_s}",
+            returns: "json {fleet_id, instant, databases, failed, held_ms, results[], remote, duration_s}",
             access: Access::Outside,
             summary: "Backs up all registered databases at one instant: all are locked for the moment in which the readers open.",
             example: "SELECT json_extract(r, '$.databases'), json_extract(r, '$.failed') FROM (SELECT backup_fleet() AS r);",
@@ -125,6 +127,21 @@ pub const ROOM: Room = Room {
             summary: "Makes the backups that backup_policies say are due, then prunes.",
             example: "INSERT INTO backup_policies(db_name) VALUES('analytics'); SELECT json_extract(run_backups(), '$.failed');",
             run: |call| Ok(Value::Text(policy::run(call.db, &call.options::<RunOptions>()?)?.to_string())),
+        },
+        Function {
+            name: "copy_backups",
+            args: &[
+                opt(
+                    "to",
+                    "a folder, s3://bucket/folder, az://container/folder or gs://bucket/folder; default: the settings backup.storage_type and backup.bucket",
+                ),
+                options(CopyOptions::KEYS),
+            ],
+            returns: "json {from, to, dry_run, backups, files, bytes, there_already, duration_s}",
+            access: Access::Outside,
+            summary: "Copies backups to another place, or from one, and goes on where a copy was cut off; what reads backups takes such a URL as \"path\".",
+            example: "SELECT json_extract(backup_database('analytics', '{\"name\":\"first\"}'), '$.status'); SELECT json_extract(copy_backups('second_place'), '$.backups');",
+            run: |call| Ok(Value::Text(remote::copy(call.db, call.opt_text("to"), &call.options::<CopyOptions>()?)?.to_string())),
         },
         Function {
             name: "prune_backups",

@@ -1,5 +1,6 @@
 //! Where backups go, and what they are encrypted with.
 use super::crypt::Secret;
+use super::remote;
 use super::repository::Repository;
 use crate::error::{At, Error, Kind, Result};
 use crate::hub::settings;
@@ -8,6 +9,10 @@ use std::path::{Component, Path, PathBuf};
 
 /// The folder: the option, else the setting, else `backups` here or, with a workspace, a folder beside the workspace.
 pub fn folder(db: &Connection, option: Option<&str>) -> Result<PathBuf> {
+    if let Some(url) = option.filter(|o| remote::is_url(o)) {
+        return Err(Error::unsupported(format!("\"{url}\" is no folder"))
+            .hint("Backups are made, tested and pruned in a folder; copy_backups() brings them to a store"));
+    }
     let workspace = settings::text(db, "workspace")?.map(|w| absolute(Path::new(&w))).transpose()?;
     let setting = settings::get(db, "backup.path")?;
     let given = match (option, &workspace) {
@@ -46,8 +51,22 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     }
 }
 
+/// To read from; of a store, all files are brought here.
 pub fn open(db: &Connection, option: Option<&str>, key_file: Option<&str>) -> Result<Repository> {
-    Repository::open(&folder(db, option)?, key(db, key_file)?.as_ref())
+    read(db, option, key_file, true)
+}
+
+/// To list from; of a store, no pack is brought here.
+pub fn open_heads(db: &Connection, option: Option<&str>, key_file: Option<&str>) -> Result<Repository> {
+    read(db, option, key_file, false)
+}
+
+fn read(db: &Connection, option: Option<&str>, key_file: Option<&str>, packs: bool) -> Result<Repository> {
+    let key = key(db, key_file)?;
+    match option.filter(|o| remote::is_url(o)) {
+        Some(url) => Repository::mirrored(remote::mirror(db, url, packs)?, key.as_ref()),
+        None => Repository::open(&folder(db, option)?, key.as_ref()),
+    }
 }
 
 pub fn open_or_create(db: &Connection, option: Option<&str>, key_file: Option<&str>) -> Result<Repository> {

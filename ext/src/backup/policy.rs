@@ -86,7 +86,7 @@ fn parse(time: &str) -> Option<DateTime<Utc>> {
 }
 
 fn heads(host: &Connection, path: Option<&str>, key_file: Option<&str>) -> Result<(Option<Repository>, Vec<Head>)> {
-    match place::open(host, path, key_file) {
+    match place::open_heads(host, path, key_file) {
         Ok(repo) => {
             let heads = repo.heads()?.0;
             Ok((Some(repo), heads))
@@ -195,6 +195,7 @@ pub fn prune_all(host: &Connection, o: &PruneOptions) -> Result<Json> {
             generations: number(o.generations, p.and_then(|p| p.generations), 1),
         }
     };
+    place::folder(host, o.path.as_deref())?;
     let repo = place::open(host, o.path.as_deref(), o.key_file.as_deref())?;
     let mut lock = Lock::take(&repo.dir, "prune")?;
     let mut interrupt = Interrupt::of(host)?;

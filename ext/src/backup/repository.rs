@@ -15,6 +15,7 @@ use super::crypt::{Key, Secret};
 use super::lock::Lock;
 use super::manifest::{self, Head, Pages, Type};
 use super::pack::{self, Pack};
+use super::remote::Scratch;
 use crate::db::{copy::sync_directory, time};
 use crate::error::{At, Error, Kind, Result};
 use serde_json::json;
@@ -36,6 +37,8 @@ pub struct Repository {
     pub key: Key,
     /// Seed of the fast sums.
     pub seed: u64,
+    /// Of a repository in a store: its files brought here, for as long as this is.
+    mirror: Option<Scratch>,
 }
 
 /// A proof: what a restore test found.
@@ -72,7 +75,19 @@ impl Repository {
             return Err(Error::new(Kind::Corrupt, format!("\"{}\" is not complete", path.display())));
         };
         let key = Key::of(dir, about.get("encryption").unwrap_or(&serde_json::Value::Null), secret)?;
-        Ok(Repository { dir: dir.to_owned(), key, seed })
+        Ok(Repository { dir: dir.to_owned(), key, seed, mirror: None })
+    }
+
+    /// What was brought here from a store.
+    pub fn mirrored(files: Scratch, secret: Option<&Secret>) -> Result<Repository> {
+        let mut repo = Repository::open(&files.0, secret)?;
+        repo.mirror = Some(files);
+        Ok(repo)
+    }
+
+    /// Whether what is written here would be lost.
+    pub fn is_mirror(&self) -> bool {
+        self.mirror.is_some()
     }
 
     /// As `open`, and makes it where the folder is new or empty, or where a process died while it made one.

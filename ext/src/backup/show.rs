@@ -3,7 +3,7 @@ use super::lock::Lock;
 use super::manifest::Head;
 use super::repository::{PATIENCE, Repository};
 use super::source::Tick;
-use super::{catalogue, job, place, restore, verify};
+use super::{catalogue, job, place, remote, restore, verify};
 use crate::error::{Error, Kind, Result};
 use crate::kit::{Call, Interrupt, Rows, rows};
 use crate::options;
@@ -34,14 +34,18 @@ options! {
 
 /// Rows of `backups`.
 pub fn backups(call: &Call<'_>) -> Result<Rows> {
-    let dir = place::folder(call.db, call.opt_text("path"))?;
-    let known = catalogue::list(call.db, &dir.display().to_string())?;
+    let given = call.opt_text("path");
+    let url = given.filter(|p| remote::is_url(p));
+    let dir = if url.is_none() { Some(place::folder(call.db, given)?) } else { None };
+    let known = dir.as_ref().map_or_else(|| Ok(vec![]), |d| catalogue::list(call.db, &d.display().to_string()))?;
     let mut all = vec![];
     let text = |s: &str| Value::Text(s.to_owned());
     let opt = |s: Option<String>| s.map_or(Value::Null, Value::Text);
     let mut seen = std::collections::HashSet::new();
-    if dir.join("repository.json").exists() || known.is_empty() && call.opt_text("path").is_some() {
-        let repo = place::open(call.db, call.opt_text("path"), None)?;
+    if dir.is_some_and(|d| d.join("repository.json").exists()) || known.is_empty() && given.is_some() {
+        let repo = place::open_heads(call.db, given, None)?;
+        let place =
+            |id: &str| url.map_or_else(|| repo.manifest_path(id).display().to_string(), |u| format!("{}/manifests/{id}.manifest", u.trim_end_matches('/')));
         let (heads, bad) = repo.heads()?;
         for h in heads {
             let (status, proven, sha, detail) = match repo.proof(&h.id) {
@@ -51,7 +55,7 @@ pub fn backups(call: &Call<'_>) -> Result<Rows> {
                 Err(e) => ("DAMAGED", None, None, Some(e.message)),
             };
             seen.insert(h.id.clone());
-            let path = repo.manifest_path(&h.id).display().to_string();
+            let path = place(&h.id);
             all.push(vec![
                 text(&h.id),
                 text(&h.name),
@@ -71,7 +75,7 @@ pub fn backups(call: &Call<'_>) -> Result<Rows> {
         for (id, e) in bad {
             let k = known.iter().find(|k| k.id == id);
             let of = |f: fn(&catalogue::Row) -> String| k.map_or(Value::Null, |k| Value::Text(f(k)));
-            let path = repo.manifest_path(&id).display().to_string();
+            let path = place(&id);
             all.push(vec![
                 text(&id),
                 of(|k| k.name.clone()),
@@ -162,11 +166,13 @@ fn examine(repo: &Repository, known: &[catalogue::Row], wanted: Option<&str>, ti
 pub fn test(host: &Connection, wanted: &str, o: &PathOption) -> Result<Json> {
     let repo = place::open(host, o.path.as_deref(), o.key_file.as_deref())?;
     let head = repo.find(wanted)?;
-    let mut lock = Lock::take(&repo.dir, "restore test")?;
+    let mut lock = if repo.is_mirror() { None } else { Some(Lock::take(&repo.dir, "restore test")?) };
     let mut interrupt = Interrupt::of(host)?;
-    let proof = restore::test(&repo, &head.id, &mut || lock.renew().and_then(|()| interrupt.tick()))?;
-    repo.prove(&proof)?;
-    catalogue::add(host, &repo, &head, Some(&proof))?;
+    let proof = restore::test(&repo, &head.id, &mut || lock.iter_mut().try_for_each(Lock::renew).and_then(|()| interrupt.tick()))?;
+    if !repo.is_mirror() {
+        repo.prove(&proof)?;
+        catalogue::add(host, &repo, &head, Some(&proof))?;
+    }
     let mut out = serde_json::to_value(&proof)?;
     if let Some(o) = out.as_object_mut() {
         o.insert("duration_s".into(), json!(job::round(proof.duration_s)));
