@@ -9,7 +9,7 @@ use crate::{
     db::{changelog, copy, foreign_keys, ident::same, schema, time},
     error::{Error, Kind, Result},
     hub::{Hub, Target, install},
-    kit::{self, Interrupt},
+    kit::Interrupt,
     options,
 };
 use rusqlite::Connection;
@@ -90,8 +90,7 @@ impl Mapping {
         if all.dry_run == Some(true) {
             merged.insert("dry_run".into(), json!(true));
         }
-        let o: SyncOptions = kit::parse(Some(&Json::Object(merged).to_string()))?;
-        Choice::of(host, o)
+        Choice::parse(host, Some(&Json::Object(merged).to_string()))
     }
 
     /// The tables by name, parents before children.

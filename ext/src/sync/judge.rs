@@ -44,6 +44,7 @@ pub struct Conflict {
 
 /// One difference with its verdict; the finders stand on the row where there is one.
 pub struct Judged<'j, 'c> {
+    pub shape: &'j Shape,
     pub action: Action,
     pub conflict: Option<Conflict>,
     pub s: Option<Spot>,
@@ -77,7 +78,7 @@ pub fn judge<'c>(
             need(target.seek(&t)?)?;
             let conflict = deletion(shape, choice, target, q.field(1))?;
             let action = if conflict.is_some() { Action::Skip } else { Action::Delete };
-            sink.row(Judged { action, conflict, s: None, t: Some(t), source, target })?;
+            sink.row(Judged { action, conflict, s: None, t: Some(t), source, target, shape })?;
         }
     } else {
         sink.left(delta.count("gone")?);
@@ -88,14 +89,14 @@ pub fn judge<'c>(
         let (s, t) = (Spot::of(q.field(0)), Spot::of(q.field(1)));
         need(source.seek(&s)? && target.seek(&t)?)?;
         let (action, conflict) = pair(shape, source, target)?;
-        sink.row(Judged { action, conflict, s: Some(s), t: Some(t), source, target })?;
+        sink.row(Judged { action, conflict, s: Some(s), t: Some(t), source, target, shape })?;
     }
     let mut q = Stmt::prepare(&delta.db, "SELECT s FROM new")?;
     while q.step()? {
         tick()?;
         let s = Spot::of(q.field(0));
         need(source.seek(&s)?)?;
-        sink.row(Judged { action: Action::Insert, conflict: None, s: Some(s), t: None, source, target })?;
+        sink.row(Judged { action: Action::Insert, conflict: None, s: Some(s), t: None, source, target, shape })?;
     }
     Ok(())
 }

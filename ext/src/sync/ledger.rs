@@ -37,6 +37,7 @@ pub fn create(db: &Connection, schema: &str) -> Result<()> {
         return Ok(());
     }
     let (syncs, undo, conflicts) = (qualified(schema, SYNCS), qualified(schema, UNDO), qualified(schema, CONFLICTS));
+    let index = qualified(schema, "dbint_sync_conflicts_row");
     Ok(db.execute_batch(&format!(
         "CREATE TABLE {syncs}(
            sync_id TEXT PRIMARY KEY NOT NULL, source_db TEXT NOT NULL, table_name TEXT NOT NULL, mode TEXT NOT NULL, method TEXT NOT NULL,
@@ -47,7 +48,8 @@ pub fn create(db: &Connection, schema: &str) -> Result<()> {
          CREATE TABLE {conflicts}(
            conflict_id INTEGER PRIMARY KEY AUTOINCREMENT, sync_id TEXT NOT NULL, source_db TEXT NOT NULL, table_name TEXT NOT NULL, row_key TEXT NOT NULL,
            winner TEXT NOT NULL, reason TEXT NOT NULL, columns TEXT NOT NULL, keys TEXT NOT NULL, source_row BLOB, target_row BLOB,
-           recorded_at TEXT NOT NULL, resolution TEXT, resolved_at TEXT)"
+           recorded_at TEXT NOT NULL, resolution TEXT, resolved_at TEXT);
+         CREATE INDEX {index} ON {CONFLICTS}(table_name, row_key)"
     ))?)
 }
 
@@ -133,6 +135,12 @@ impl Entry {
         });
         Ok(found.optional()?)
     }
+}
+
+/// The sync is taken back: its undo has been used.
+pub fn mark_undone(db: &Connection, schema: &str, sync_id: &str) -> Result<()> {
+    db.execute(&format!("UPDATE {} SET undone_at = ?2 WHERE sync_id = ?1", qualified(schema, SYNCS)), (sync_id, time::now()))?;
+    Ok(())
 }
 
 /// Forgets what is older than `days`: a sync then has nothing to undo any more.

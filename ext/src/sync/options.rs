@@ -2,7 +2,7 @@
 use crate::{
     error::{Error, Result},
     hub::settings,
-    kit::one_of,
+    kit::{self, one_of},
     options,
 };
 use rusqlite::Connection;
@@ -113,11 +113,16 @@ pub struct Choice {
     pub audit_rows: bool,
     pub foreign_keys: bool,
     pub undo: bool,
+    /// Whether a change log may stand in for a comparison.
+    pub by_log: bool,
     pub given: SyncOptions,
+    /// As the caller wrote them, for the receipt.
+    pub text: Option<String>,
 }
 
 impl Choice {
-    pub fn of(host: &Connection, given: SyncOptions) -> Result<Choice> {
+    pub fn parse(host: &Connection, text: Option<&str>) -> Result<Choice> {
+        let given: SyncOptions = kit::parse(text)?;
         let word = |what: &str, given: &Option<String>, words: &[&'static str]| given.as_deref().map(|g| one_of(what, g, words)).transpose();
         let full = word("mode", &given.mode, &["incremental", "full"])? == Some("full");
         let policy = word("conflict policy", &given.conflict, &["timestamp_priority", "source_wins", "target_wins", "error"])?.map(|w| match w {
@@ -146,7 +151,9 @@ impl Choice {
             audit_rows: audit == Some("rows"),
             foreign_keys: given.foreign_keys.unwrap_or(true),
             undo: given.undo.unwrap_or(true),
+            by_log: true,
             given,
+            text: text.map(str::to_owned),
         })
     }
 

@@ -1,5 +1,12 @@
 //! What a sync tells afterwards, and where it is written down: the hub, the audit log, the log file.
-use super::{delta::Delta, ledger::CONFLICTS, options::Choice, shape::Shape, writer::Tally};
+use super::{
+    delta::Delta,
+    ledger::CONFLICTS,
+    options::Choice,
+    shape::Shape,
+    side::{Destination, Source},
+    writer::Tally,
+};
 use crate::{
     db::{ident::qualified, open, record, time},
     error::{At, Result},
@@ -8,7 +15,11 @@ use crate::{
 };
 use rusqlite::Connection;
 use serde_json::{Value as Json, json};
-use std::{fs, io::Write, path::Path};
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 #[derive(Debug, Default)]
 pub struct Receipt {
@@ -16,6 +27,10 @@ pub struct Receipt {
     pub table: String,
     pub source: String,
     pub target: String,
+    /// Where they are, so that the receipt can be followed up; None for a database without a file.
+    pub source_file: Option<String>,
+    pub target_file: Option<String>,
+    pub options: Json,
     pub mode: &'static str,
     pub method: &'static str,
     pub passed_over: Vec<String>,
@@ -40,12 +55,17 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    pub fn begin(shape: &Shape, choice: &Choice, source: &str, target: &str) -> Receipt {
+    pub fn begin(shape: &Shape, choice: &Choice, source: &Source<'_>, target: &Destination<'_>) -> Receipt {
+        let whole = |p: &Option<PathBuf>| p.as_ref().map(|p| p.canonicalize().unwrap_or_else(|_| p.clone()).to_string_lossy().into_owned());
         Receipt {
             sync_id: time::new_id(),
             table: shape.target.name.clone(),
-            source: source.to_owned(),
-            target: target.to_owned(),
+            source: source.name.clone(),
+            target: target.name.clone(),
+            source_file: whole(&source.file),
+            target_file: whole(&target.file),
+            options: choice.text.as_deref().and_then(|t| serde_json::from_str(t).ok()).unwrap_or_else(|| json!({})),
+            read_by: source.read_by(),
             mode: choice.mode(),
             conflict: shape.policy.word(),
             keys: shape.key_names().into_iter().map(str::to_owned).collect(),
@@ -60,7 +80,8 @@ impl Receipt {
     pub fn json(&self) -> Json {
         let t = &self.tally;
         json!({
-            "sync_id": self.sync_id, "table": self.table, "source": self.source, "target": self.target, "mode": self.mode,
+            "sync_id": self.sync_id, "table": self.table, "source": self.source, "target": self.target,
+            "source_file": self.source_file, "target_file": self.target_file, "options": self.options, "mode": self.mode,
             "inserted": t.inserted, "updated": t.updated, "deleted": t.deleted, "unchanged": self.unchanged,
             "conflicts": t.conflicts, "skipped": t.skipped, "target_only_rows": t.left,
             "duration_s": self.duration_s, "dry_run": self.dry_run, "method": self.method, "passed_over": self.passed_over,

@@ -4,7 +4,7 @@ use super::{
     create,
     delta::Delta,
     guards,
-    judge::judge,
+    judge::{Sink, judge},
     ledger,
     options::{Choice, Method, SyncOptions},
     receipt::{self, Receipt},
@@ -54,7 +54,7 @@ pub fn sync(host: &Connection, table: &str, ends: &Ends, choice: &Choice) -> Res
     let backup = back_up(host, ends, choice, &mut interrupt)?;
     let mut tries = 0;
     let done = loop {
-        match once(host, table, ends, choice, &mut interrupt, begun) {
+        match once(host, table, ends, choice, &mut interrupt, begun, None) {
             Err(e) if e.kind.is_transient() && tries < choice.retries => {
                 pause(Duration::from_millis(100 << tries.min(6)), &mut interrupt)?;
                 tries += 1;
@@ -84,6 +84,12 @@ pub fn sync(host: &Connection, table: &str, ends: &Ends, choice: &Choice) -> Res
     }
 }
 
+/// What `sync` would do, row by row, without doing it.
+pub fn preview(host: &Connection, table: &str, ends: &Ends, choice: &Choice, sink: &mut dyn Sink) -> Result<Receipt> {
+    let dry = Choice { dry_run: true, ..choice.clone() };
+    once(host, table, ends, &dry, &mut Interrupt::of(host)?, Instant::now(), Some(sink))
+}
+
 fn pause(how_long: Duration, interrupt: &mut Interrupt<'_>) -> Result<()> {
     let end = Instant::now() + how_long;
     while Instant::now() < end {
@@ -103,7 +109,15 @@ fn back_up(host: &Connection, ends: &Ends, choice: &Choice, interrupt: &mut Inte
     Ok(Some(path))
 }
 
-fn once(host: &Connection, table: &str, ends: &Ends, choice: &Choice, interrupt: &mut Interrupt<'_>, begun: Instant) -> Result<Receipt> {
+fn once(
+    host: &Connection,
+    table: &str,
+    ends: &Ends,
+    choice: &Choice,
+    interrupt: &mut Interrupt<'_>,
+    begun: Instant,
+    preview: Option<&mut dyn Sink>,
+) -> Result<Receipt> {
     let mut n = 0_u32;
     let mut tick = || {
         n = n.wrapping_add(1);
@@ -124,9 +138,8 @@ fn once(host: &Connection, table: &str, ends: &Ends, choice: &Choice, interrupt:
         None => (create::table(source.db(), &source.schema, &from, target.db(), &to_schema).at(place())?, true),
     };
     let shape = Shape::of(source.db(), &source.schema, target.db(), &to_schema, from, to, choice)?;
-    let mut r = Receipt::begin(&shape, choice, &source.name, &target.name);
+    let mut r = Receipt::begin(&shape, choice, &source, &target);
     r.created_table = created;
-    r.read_by = source.read_by();
     r.triggers_not_fired = guards::triggers(target.db(), &to_schema, &shape.target, o.triggers)?;
     if !choice.dry_run {
         target.fire_triggers(o.triggers == Some(true))?;
@@ -135,12 +148,12 @@ fn once(host: &Connection, table: &str, ends: &Ends, choice: &Choice, interrupt:
     let (end, position) = compare::find(source.db(), &source.schema, &source.identity(), target.db(), &to_schema, &shape)?;
     let mut passed_over = vec![];
     let tracked = match (position, &end) {
-        (Ok(from), Some((log, to))) => Some(Tracked { log: log.clone(), from, to: to.clone() }),
+        (Ok(from), Some((log, to))) if choice.by_log => Some(Tracked { log: log.clone(), from, to: to.clone() }),
         (Err(why), _) => {
             passed_over.push(format!("change_log: {why}"));
             None
         }
-        (Ok(_), None) => None,
+        (Ok(_), _) => None,
     };
     let unmoved = tracked.as_ref().is_some_and(|t| t.from == t.to);
     let keys = if choice.foreign_keys && !choice.dry_run { Some(guards::Keys::before(target.db(), &to_schema, &shape.target.name)?) } else { None };
@@ -197,6 +210,9 @@ fn once(host: &Connection, table: &str, ends: &Ends, choice: &Choice, interrupt:
         let mut to_rows = Finder::target(target.db(), &to_schema, &shape)?;
         let mut tally = Tally::default();
         judge(&delta, &shape, choice, by_log, (&mut from_rows, &mut to_rows), &mut tally, &mut tick)?;
+        if let Some(sink) = preview {
+            judge(&delta, &shape, choice, by_log, (&mut from_rows, &mut to_rows), sink, &mut tick)?;
+        }
         r.tally = tally;
         return conclude(host, r, choice, &delta, None, begun);
     }

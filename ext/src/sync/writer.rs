@@ -84,6 +84,7 @@ pub struct Writer<'a> {
     insert: Insert<'a>,
     delete: Stmt<'a>,
     conflict: Option<Stmt<'a>>,
+    known_conflict: Option<Stmt<'a>>,
     log: Option<(Log, Stmt<'a>)>,
     line: Option<Stmt<'a>>,
     park: Stmt<'a>,
@@ -169,6 +170,7 @@ impl<'a> Writer<'a> {
             insert: Insert::new(db, schema, shape, &columns)?,
             delete: Stmt::prepare(db, &format!("DELETE FROM {table} WHERE {}", shape.at_target(1)))?,
             conflict: None,
+            known_conflict: None,
             log: log.map(|l| l.append(db).map(|q| (l, q))).transpose()?,
             line: if lines { Some(Stmt::prepare(&delta.db, "INSERT INTO line VALUES(?)")?) } else { None },
             park: Stmt::prepare(&delta.db, "INSERT INTO parked VALUES(?, ?)")?,
@@ -281,25 +283,42 @@ impl<'a> Writer<'a> {
 
     fn keep_conflict(&mut self, j: &Judged<'_, '_>) -> Result<()> {
         let Some(conflict) = j.conflict else { return Ok(()) };
+        let width = self.shape.columns.len();
+        let source = j.s.as_ref().map(|_| record::encode((0..width).map(|i| j.source.field(i))));
+        let target = j.target.image();
+        let source_row = source.as_deref().map_or(Field::Null, Field::Blob);
+        let label = label(self.shape, |i| j.target.field(i));
         if self.conflict.is_none() {
             let sql = format!(
                 "INSERT INTO {}(sync_id, source_db, table_name, row_key, winner, reason, columns, keys, source_row, target_row, recorded_at) VALUES(?,?,?,?,?,?,?,?,?,?,?)",
                 qualified(self.schema, CONFLICTS)
             );
             self.conflict = Some(Stmt::prepare(self.db, &sql)?);
+            let table = qualified(self.schema, CONFLICTS);
+            let sql = format!("SELECT 1 FROM {table} WHERE table_name = ?1 AND row_key = ?2 AND winner = 'target' AND source_row IS ?3 AND target_row IS ?4");
+            self.known_conflict = Some(Stmt::prepare(self.db, &sql)?);
         }
-        let width = self.shape.columns.len();
-        let source = j.s.as_ref().map(|_| record::encode((0..width).map(|i| j.source.field(i))));
-        let target = j.target.image();
+        if let Some(known) = &mut self.known_conflict {
+            // A row that stays the newer one would be told again by each sync.
+            known.bind(1, Field::Text(self.shape.target.name.as_bytes()))?;
+            known.bind(2, Field::Text(label.as_bytes()))?;
+            known.bind(3, source_row)?;
+            known.bind(4, Field::Blob(&target))?;
+            let told = known.step()?;
+            known.reset();
+            if told {
+                return Ok(());
+            }
+        }
         let columns = serde_json::to_string(&self.shape.image_columns().collect::<Vec<_>>())?;
         let keys = serde_json::to_string(&self.shape.key_names())?;
-        let (label, now) = (label(self.shape, |i| j.target.field(i)), time::now());
+        let now = time::now();
         let texts = [self.names.sync_id, self.names.source, &self.shape.target.name, &label, conflict.winner, conflict.reason, &columns, &keys];
         let Some(q) = &mut self.conflict else { return Ok(()) };
         for (i, t) in texts.iter().enumerate() {
             q.bind(i + 1, Field::Text(t.as_bytes()))?;
         }
-        q.bind(9, source.as_deref().map_or(Field::Null, Field::Blob))?;
+        q.bind(9, source_row)?;
         q.bind(10, Field::Blob(&target))?;
         q.bind(11, Field::Text(now.as_bytes()))?;
         q.run()
