@@ -8,7 +8,7 @@ use super::{
     writer::Tally,
 };
 use crate::{
-    db::{ident::qualified, open, record, time},
+    db::{ident::qualified, open, record, time, transaction::savepoint},
     error::{At, Result},
     hub::{Hub, settings},
     kit::{Field, Stmt},
@@ -101,8 +101,9 @@ pub fn keep(host: &Connection, r: &mut Receipt, choice: &Choice, delta: &Delta, 
     {
         notes.push(format!("log file: {e}"));
     }
+    // One commit for all of it.
     if let Some(hub) = Hub::find(host)?
-        && let Err(e) = hub_rows(host, &hub, r, choice, delta, target)
+        && let Err(e) = savepoint(host, || hub_rows(host, &hub, r, choice, delta, target))
     {
         notes.push(format!("hub: {e}"));
     }

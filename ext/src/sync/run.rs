@@ -22,7 +22,10 @@ use crate::{
         limit, schema,
     },
     error::{At, Result},
-    hub::{limits, settings, target::Target},
+    hub::{
+        limits, settings,
+        target::{Mode, Target},
+    },
     kit::{Field, Interrupt},
 };
 use rusqlite::Connection;
@@ -54,7 +57,7 @@ pub fn sync(host: &Connection, table: &str, ends: &Ends, choice: &Choice) -> Res
     let backup = back_up(host, ends, choice, &mut interrupt)?;
     let mut tries = 0;
     let done = loop {
-        match once(host, table, ends, choice, &mut interrupt, begun, None) {
+        match once(host, table, ends, choice, &mut interrupt, None) {
             Err(e) if e.kind.is_transient() && tries < choice.retries => {
                 pause(Duration::from_millis(100 << tries.min(6)), &mut interrupt)?;
                 tries += 1;
@@ -64,8 +67,13 @@ pub fn sync(host: &Connection, table: &str, ends: &Ends, choice: &Choice) -> Res
     };
     let seconds = begun.elapsed().as_secs_f64();
     match done {
-        Ok(mut r) => {
-            r.retries = tries;
+        Ok((mut r, delta)) => {
+            (r.retries, r.duration_s) = (tries, seconds);
+            if !choice.dry_run {
+                // Only now: the hub may be in the source's or in the target's file, which nobody of us holds any more.
+                let target = if r.tally.conflicts > 0 { Some(ends.target.session(host, Mode::Read)?) } else { None };
+                receipt::keep(host, &mut r, choice, &delta, target.as_ref().map(|s| (&*s.db, s.schema.as_str())))?;
+            }
             if let Some(path) = backup {
                 // The receipt is written: the stored undo serves from here on.
                 std::fs::remove_file(path)?;
@@ -87,7 +95,7 @@ pub fn sync(host: &Connection, table: &str, ends: &Ends, choice: &Choice) -> Res
 /// What `sync` would do, row by row, without doing it.
 pub fn preview(host: &Connection, table: &str, ends: &Ends, choice: &Choice, sink: &mut dyn Sink) -> Result<Receipt> {
     let dry = Choice { dry_run: true, ..choice.clone() };
-    once(host, table, ends, &dry, &mut Interrupt::of(host)?, Instant::now(), Some(sink))
+    Ok(once(host, table, ends, &dry, &mut Interrupt::of(host)?, Some(sink))?.0)
 }
 
 fn pause(how_long: Duration, interrupt: &mut Interrupt<'_>) -> Result<()> {
@@ -115,9 +123,8 @@ fn once(
     ends: &Ends,
     choice: &Choice,
     interrupt: &mut Interrupt<'_>,
-    begun: Instant,
     preview: Option<&mut dyn Sink>,
-) -> Result<Receipt> {
+) -> Result<(Receipt, Delta)> {
     let mut n = 0_u32;
     let mut tick = || {
         n = n.wrapping_add(1);
@@ -134,7 +141,7 @@ fn once(
     let found_table = schema::find_table(target.db(), &to_schema, &from.name).at(place())?;
     let (to, created) = match found_table {
         Some(t) => (shape::check(target.db(), t, "the target")?, false),
-        None if choice.dry_run => return would_create(&source, from, choice, ends, begun),
+        None if choice.dry_run => return would_create(&source, from, choice, ends).map(|r| (r, delta)),
         None => (create::table(source.db(), &source.schema, &from, target.db(), &to_schema).at(place())?, true),
     };
     let shape = Shape::of(source.db(), &source.schema, target.db(), &to_schema, from, to, choice)?;
@@ -185,7 +192,7 @@ fn once(
             }
             finish(host, target, ends, &to_schema, choice, keys, end, &source)?;
         }
-        return conclude(host, r, choice, &delta, None, begun);
+        return Ok((r, delta));
     }
 
     let compare = Compare {
@@ -214,13 +221,12 @@ fn once(
             judge(&delta, &shape, choice, by_log, (&mut from_rows, &mut to_rows), sink, &mut tick)?;
         }
         r.tally = tally;
-        return conclude(host, r, choice, &delta, None, begun);
+        return Ok((r, delta));
     }
     let moves = end.is_some() && !(unmoved && by_log);
     if delta.is_empty()? && !created && !moves {
-        return conclude(host, r, choice, &delta, None, begun);
+        return Ok((r, delta));
     }
-    let mut conflicts = None;
     {
         let db = target.db();
         let mut to_rows = Finder::target(db, &to_schema, &shape)?;
@@ -237,9 +243,6 @@ fn once(
         w.finish(&mut from_rows, &mut to_rows)?;
         r.tally = w.tally;
         r.digest = w.sum.hex();
-        if r.tally.conflicts > 0 {
-            conflicts = Some(());
-        }
         if let Some(undo) = &w.undo
             && (r.tally.changed() > 0 || created)
         {
@@ -253,9 +256,7 @@ fn once(
     if changes {
         finish(host, target, ends, &to_schema, choice, keys, end, &source)?;
     }
-    drop(source);
-    let read_conflicts = conflicts.map(|()| ends.target.session(host, crate::hub::target::Mode::Read)).transpose()?;
-    conclude(host, r, choice, &delta, read_conflicts.as_ref().map(|s| (&*s.db, s.schema.as_str())), begun)
+    Ok((r, delta))
 }
 
 /// The last checks, the position in the source's log, the commit.
@@ -279,14 +280,6 @@ fn finish(
     let limit = limits::enforced(host, &ends.target.name, choice.given.limit_mb)?;
     limit::check_before_commit(target.db(), schema, target.file.as_deref(), limit)?;
     target.commit()
-}
-
-fn conclude(host: &Connection, mut r: Receipt, choice: &Choice, delta: &Delta, target: Option<(&Connection, &str)>, begun: Instant) -> Result<Receipt> {
-    r.duration_s = begun.elapsed().as_secs_f64();
-    if !choice.dry_run {
-        receipt::keep(host, &mut r, choice, delta, target)?;
-    }
-    Ok(r)
 }
 
 fn entry(r: &Receipt, shape: &Shape, whole_digest: Option<String>, (first_n, last_n): (i64, i64)) -> ledger::Entry {
@@ -315,7 +308,7 @@ fn is_empty(db: &Connection, schema: &str, table: &str) -> Result<bool> {
 }
 
 /// The receipt of a dry run whose target has no such table yet.
-fn would_create(source: &Source<'_>, from: schema::Table, choice: &Choice, ends: &Ends, begun: Instant) -> Result<Receipt> {
+fn would_create(source: &Source<'_>, from: schema::Table, choice: &Choice, ends: &Ends) -> Result<Receipt> {
     let condition = choice.given.r#where.as_ref().map_or(String::new(), |c| format!(" WHERE ({c}\n)"));
     let mut q = crate::kit::Stmt::prepare(source.db(), &format!("SELECT count(*) FROM {}{condition}", qualified(&source.schema, &from.name)))?;
     q.step()?;
@@ -337,7 +330,6 @@ fn would_create(source: &Source<'_>, from: schema::Table, choice: &Choice, ends:
         created_table: true,
         dry_run: true,
         read_by: source.read_by(),
-        duration_s: begun.elapsed().as_secs_f64(),
         ..Receipt::default()
     })
 }
