@@ -1,6 +1,6 @@
 //! The command line.
 use crate::{
-    commands::{integrate, monitor},
+    commands::{dashboard, integrate, monitor, report},
     demo,
     error::{Error, Result},
     render::Mode,
@@ -31,6 +31,10 @@ enum Command {
     Demo(demo::Demo),
     /// Run everything over a folder of databases: find, check, back up, synchronise, optimise, validate, report
     Integrate(integrate::Integrate),
+    /// Show the report of the last run, or write the fleet's page into a file
+    Report(report::Report),
+    /// Serve the fleet as a live page on this machine
+    Dashboard(dashboard::Dashboard),
     /// Sample the fleet in the foreground, as a service
     Monitor(monitor::Monitor),
     /// Print the completion script for a shell
@@ -72,6 +76,8 @@ impl Cli {
             None => self.shell.run(),
             Some(Command::Demo(demo)) => demo.run(),
             Some(Command::Integrate(integrate)) => integrate.run(),
+            Some(Command::Report(report)) => report.run(),
+            Some(Command::Dashboard(dashboard)) => dashboard.run(),
             Some(Command::Monitor(monitor)) => monitor.run(),
             Some(Command::Completions { shell }) => print(|out| {
                 clap_complete::generate(shell, &mut Cli::command(), "dbint", out);

@@ -123,7 +123,7 @@ fn host_is_ours(request: &Request, address: SocketAddr) -> bool {
     name.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip == address.ip() || address.ip().is_unspecified())
 }
 
-fn header(request: &Request, name: &'static str) -> Option<String> {
+pub fn header(request: &Request, name: &'static str) -> Option<String> {
     request.headers().iter().find(|h| h.field.equiv(name)).map(|h| h.value.as_str().to_owned())
 }
 
