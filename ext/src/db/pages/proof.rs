@@ -271,6 +271,18 @@ fn tables_made_by_other_statements_are_not_compared() {
 
 /// All four states of a WAL, and the one in which the file alone would be wrong.
 #[test]
+fn looking_at_a_database_in_rollback_mode_leaves_no_file() {
+    let dir = Scratch::new();
+    let path = dir.file("d.db");
+    drop(plain(&path, 200, "delete"));
+    let snapshot = Snapshot::begin(&path).unwrap();
+    assert!(open(&snapshot).is_ok());
+    drop(snapshot);
+    let left: Vec<_> = fs::read_dir(path.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["d.db"]);
+}
+
+#[test]
 fn wal_states() {
     let dir = Scratch::new();
     let path = dir.file("w.db");

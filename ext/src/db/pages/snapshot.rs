@@ -113,14 +113,14 @@ impl Snapshot {
         db.execute_batch("PRAGMA query_only=1; PRAGMA mmap_size=0")?;
         touch(&db)?;
         for _ in 1..TRIES {
-            let before = WalHeader::read(&db);
+            let before = wal_header(&db)?;
             begin(&db)?;
-            if WalHeader::read(&db) == before {
+            if wal_header(&db)? == before {
                 return Ok(Snapshot { db, before, pinned: true });
             }
             db.execute_batch("COMMIT")?;
         }
-        let before = WalHeader::read(&db);
+        let before = wal_header(&db)?;
         begin(&db)?;
         Ok(Snapshot { db, before, pinned: false })
     }
@@ -151,6 +151,12 @@ impl Snapshot {
             self.db.query_row("SELECT rootpage FROM sqlite_schema WHERE name = ? COLLATE NOCASE AND rootpage > 0", [name], |r| r.get(0)).optional()?;
         Ok(found)
     }
+}
+
+/// Asked for in WAL mode only: in another mode SQLite would make a -shm file to look into, and leave it there.
+fn wal_header(db: &Connection) -> Result<Option<WalHeader>> {
+    let mode: String = db.query_row("PRAGMA journal_mode", [], |r| r.get(0))?;
+    Ok((mode == "wal").then(|| WalHeader::read(db)).flatten())
 }
 
 fn begin(db: &Connection) -> Result<()> {
