@@ -144,3 +144,46 @@ fn loading_starts_nothing_and_prints_nothing() {
     assert!(with.contains("libdbint"), "strace saw no load:\n{with}");
     assert_eq!(kinds(&with), kinds(&calls(&[".timer off"])));
 }
+
+/// What only looks creates no file, neither beside this connection's database nor beside another one.
+#[test]
+fn reads_create_no_file() {
+    const READS: [&str; 8] = [
+        "SELECT db_health(?1)",
+        "SELECT db_health(?1, '{\"level\":\"deep\"}')",
+        "SELECT count(*) FROM integrity_report(?1)",
+        "SELECT size_check(?1)",
+        "SELECT count(*) FROM size_report('.')",
+        "SELECT count(*) FROM discover_databases('.')",
+        "SELECT table_checksum('t', ?1)",
+        "SELECT table_checksum('t', ?1, '{\"method\":\"pages\"}')",
+    ];
+    for mode in ["delete", "wal"] {
+        let dir = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let db = Connection::open(dir.path().join(name)).unwrap();
+            db.execute_batch(&format!("PRAGMA journal_mode={mode}; CREATE TABLE t(x PRIMARY KEY, y); INSERT INTO t VALUES(1, 2)")).unwrap();
+        };
+        make("main.db");
+        make("other.db");
+        let other = dir.path().join("other.db").to_string_lossy().into_owned();
+        for given in [None, Some(other)] {
+            for sql in READS {
+                let db = Connection::open(dir.path().join("main.db")).unwrap();
+                load(&db).unwrap();
+                let sql = sql.replace("'.'", &format!("'{}'", dir.path().display()));
+                let mut q = db.prepare(&sql).unwrap();
+                if q.parameter_count() == 1 {
+                    q.query_row([&given], |_| Ok(())).unwrap_or_else(|e| panic!("{sql}: {e}"));
+                } else {
+                    q.query_row([], |_| Ok(())).unwrap_or_else(|e| panic!("{sql}: {e}"));
+                }
+                drop(q);
+                db.close().unwrap();
+                let mut names: Vec<String> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+                names.sort();
+                assert_eq!(names, ["main.db", "other.db"], "{mode}, {given:?}: {sql}");
+            }
+        }
+    }
+}

@@ -21,32 +21,50 @@ pub fn open(path: &Path, mode: Mode) -> Result<Connection> {
 
 /// As `open`, with an own patience for locks.
 pub fn open_within(path: &Path, mode: Mode, wait: Duration) -> Result<Connection> {
-    let db = connect(path, mode, wait)?;
+    let db = if mode == Mode::Read { connect_to_look(path, wait)? } else { connect(path, mode, wait)? };
     check(&db).map_err(|e| describe(e, path))?;
     Ok(db)
 }
 
-/// Opens a file for looking, and leaves nothing behind: a WAL database at rest would keep the -wal and -shm that a
-/// read-only connection makes. Writable, the last connection takes them away, which SQLite does only while it
-/// holds the file alone.
-pub fn open_to_look(path: &Path, wait: Duration) -> Result<Connection> {
-    let at_rest = std::fs::metadata(super::copy::with_suffix(path, "-wal")).map_or(true, |m| m.len() == 0);
-    if at_rest
-        && matches!(super::header::read(path), Ok(super::header::Kin::Database(h)) if h.wal)
-        && let Ok(db) = open_within(path, Mode::Write, wait)
-    {
-        db.execute_batch("PRAGMA query_only=1")?;
-        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-        return Ok(db);
-    }
-    open_within(path, Mode::Read, wait)
+/// Opens for reading what only a writer can read: a hot journal must be rolled back before the first page.
+pub fn open_to_recover(path: &Path, wait: Duration) -> Result<Connection> {
+    let at_rest = wal_at_rest(path);
+    let db = connect(path, Mode::Write, wait)?;
+    take_away(&db, at_rest)?;
+    check(&db).map_err(|e| describe(e, path))?;
+    Ok(db)
 }
 
 /// Opens a file that may be damaged, for reading: nothing is read yet, and schema rows that do not parse are passed over.
 pub fn open_damaged(path: &Path) -> Result<Connection> {
-    let db = connect(path, Mode::Read, BUSY_TIMEOUT)?;
+    let db = connect_to_look(path, BUSY_TIMEOUT)?;
     db.execute_batch("PRAGMA writable_schema=ON")?;
     Ok(db)
+}
+
+/// Reading leaves nothing behind: a WAL database at rest would keep the -wal and -shm that a read-only connection makes.
+fn connect_to_look(path: &Path, wait: Duration) -> Result<Connection> {
+    if wal_at_rest(path)
+        && let Ok(db) = connect(path, Mode::Write, wait)
+    {
+        take_away(&db, true)?;
+        return Ok(db);
+    }
+    connect(path, Mode::Read, wait)
+}
+
+/// No write from here on. Where the WAL was at rest it is so again: the last connection takes -wal and -shm away, which
+/// SQLite does only while it holds the file alone.
+fn take_away(db: &Connection, at_rest: bool) -> Result<()> {
+    db.execute_batch("PRAGMA query_only=1")?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !at_rest)?;
+    Ok(())
+}
+
+/// In WAL mode with nothing in the WAL.
+fn wal_at_rest(path: &Path) -> bool {
+    std::fs::metadata(super::copy::with_suffix(path, "-wal")).map_or(true, |m| m.len() == 0)
+        && matches!(super::header::read(path), Ok(super::header::Kin::Database(h)) if h.wal)
 }
 
 fn connect(path: &Path, mode: Mode, wait: Duration) -> Result<Connection> {

@@ -170,7 +170,7 @@ pub fn file(name: &str, path: &Path, level: Level, limit: u64, watch: &Watch) ->
         return report.ended(began);
     }
     let opened = Instant::now();
-    let db = match open::open_to_look(path, Duration::from_millis(1_000)) {
+    let db = match open::open_within(path, open::Mode::Read, Duration::from_millis(1_000)) {
         Ok(db) => db,
         Err(e) => return report.refused(&e, began),
     };

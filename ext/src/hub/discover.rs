@@ -209,7 +209,7 @@ fn look(path: &Path, companions: &HashSet<PathBuf>, count: bool, watch: &Watch) 
 const COUNTING: Duration = Duration::from_secs(60);
 
 pub fn counts_of_file(path: &Path, watch: &Watch) -> Result<Counts> {
-    let db = open::open_to_look(path, open::BUSY_TIMEOUT)?;
+    let db = open::open(path, open::Mode::Read)?;
     // A small file that keeps SQLite busy this long is damaged.
     let small = std::fs::metadata(path).is_ok_and(|m| m.len() < 10_000_000);
     let _watched = watch.over(&db, if small { Duration::from_secs(4) } else { COUNTING });

@@ -1,7 +1,6 @@
 //! Bytes of each table and index: counted from the pages, else told by dbstat, else estimated, and always said which.
 use crate::db::{
     ident::{qualified, quote},
-    open,
     pages::{self, Snapshot},
     schema,
 };
@@ -43,7 +42,7 @@ pub fn of(host: &Connection, target: &Target) -> Result<Objects> {
             Ok(snapshot) => (Some(snapshot), None),
             Err(why) => (None, Some(why.to_string())),
         },
-        Place::File(path) => (Some(Snapshot::of(open::open_to_look(path, open::BUSY_TIMEOUT)?)?), None),
+        Place::File(path) => (Some(Snapshot::begin(path)?), None),
         Place::Server(_) => (None, None),
     };
     let why = match &snapshot {

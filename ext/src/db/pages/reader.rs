@@ -59,7 +59,8 @@ pub fn open(snapshot: &Snapshot) -> std::result::Result<PageReader<'_>, Why> {
             let copied = wal::backfilled(db).ok_or(Why::WalIndex)?;
             fence(Ordering::SeqCst);
             let header = WalHeader::read(db).ok_or(Why::WalIndex)?;
-            wal_page_size = Some(header.page_size());
+            // An empty WAL has no page size yet.
+            wal_page_size = (header.frames() > 0).then(|| header.page_size());
             if copied != header.frames() {
                 if snapshot.before != Some(header) {
                     return Err(Why::Moving);

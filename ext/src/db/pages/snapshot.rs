@@ -1,10 +1,7 @@
 //! A private connection inside a read transaction: the lock under which pages are read, and the SQL to fall back on.
 use super::wal::WalHeader;
 use crate::{
-    db::{
-        ident::quote,
-        open::{self, Mode},
-    },
+    db::{ident::quote, open},
     error::Result,
     kit::file::{self, Transaction},
 };
@@ -93,14 +90,12 @@ pub struct Snapshot {
 impl Snapshot {
     /// Opens `path` and begins; waits up to [`open::BUSY_TIMEOUT`] for a lock.
     pub fn begin(path: &Path) -> Result<Snapshot> {
-        // Writable, for a hot journal must be rolled back before the first page is read.
-        Snapshot::of(open::open(path, Mode::Write)?)
+        Snapshot::of(open::open_to_recover(path, open::BUSY_TIMEOUT)?)
     }
 
     /// As `begin`, with an own patience: none where the caller itself may hold the lock.
     pub fn begin_within(path: &Path, wait: Duration) -> Result<Snapshot> {
-        let db = open::open_within(path, Mode::Write, wait)?;
-        Snapshot::of(db)
+        Snapshot::of(open::open_to_recover(path, wait)?)
     }
 
     /// The snapshot beside the host's connection, or why the host would see something else.
