@@ -26,6 +26,11 @@ pub fn open_within(path: &Path, mode: Mode, wait: Duration) -> Result<Connection
     Ok(db)
 }
 
+/// Opens a file for looking, with an own patience.
+pub fn open_to_look(path: &Path, wait: Duration) -> Result<Connection> {
+    open_within(path, Mode::Read, wait)
+}
+
 /// Opens for reading what only a writer can read: a hot journal must be rolled back before the first page.
 pub fn open_to_recover(path: &Path, wait: Duration) -> Result<Connection> {
     let at_rest = wal_at_rest(path);
