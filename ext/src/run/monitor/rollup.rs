@@ -95,7 +95,7 @@ mod tests {
             .query_row("SELECT (SELECT sum(avg_value * samples) FROM metric_history) + (SELECT sum(metric_value) FROM performance_metrics)", [], |r| r.get(0))
             .unwrap();
         assert!((sum - (0..400).sum::<i64>() as f64).abs() < 1e-6, "{sum}");
-        assert_eq!(one("SELECT min(min_value) FROM metric_history"), 0);
+        assert_eq!(one("SELECT CAST(min(min_value) AS INTEGER) FROM metric_history"), 0);
         // Again: nothing more to do.
         assert_eq!(run(&db, &hub).unwrap(), 0);
         // A bound on rows, whatever their age.
