@@ -4,6 +4,7 @@
 //! gen table text|int ROWS FILE      session_tracking with ROWS rows; a random TEXT or an INTEGER primary key
 //! gen lag text|int PER_MILLE FILE   makes a copy lag: half of the rows that differ stale, a quarter missing, a quarter extra
 //! gen fleet COUNT FOLDER            databases of 1 to 90 MB, more small than large
+//! gen small COUNT FOLDER            databases of a few pages in WAL mode, a hundred a folder
 //! ```
 use rusqlite::{Connection, Result, params};
 use std::{env, fmt::Write, fs, path::Path, process::ExitCode};
@@ -155,6 +156,37 @@ fn fleet(count: u64, folder: &Path) -> Result<()> {
     Ok(())
 }
 
+fn small(count: u64, folder: &Path) -> Result<()> {
+    let failed = |e: std::io::Error| rusqlite::Error::ToSqlConversionFailure(e.into());
+    fs::create_dir_all(folder).map_err(failed)?;
+    // Eight different ones; the others are copies, which are files of their own all the same.
+    let mut models = vec![];
+    for i in 0..count.min(8) {
+        let file = folder.join("model");
+        let db = open(&file)?;
+        db.execute_batch(
+            "PRAGMA page_size=1024; PRAGMA journal_mode=WAL; CREATE TABLE device(id INTEGER PRIMARY KEY, name TEXT NOT NULL, seen TEXT);
+             CREATE TABLE reading(id INTEGER PRIMARY KEY, device INTEGER NOT NULL REFERENCES device, value REAL); CREATE INDEX reading_device ON reading(device)",
+        )?;
+        for n in 0..5 * (i + 1) {
+            db.execute("INSERT INTO device VALUES(?, ?, ?)", params![n as i64, format!("device {n}"), moment(n * 60)])?;
+            db.execute("INSERT INTO reading VALUES(?, ?, ?)", params![n as i64, n as i64, n as f64 / 7.0])?;
+        }
+        db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
+        db.close().map_err(|(_, e)| e)?;
+        models.push(fs::read(&file).map_err(failed)?);
+        fs::remove_file(&file).map_err(failed)?;
+    }
+    for (i, model) in (0..count).zip(models.iter().cycle()) {
+        let sub = folder.join(format!("{:04}", i / 100));
+        if i % 100 == 0 {
+            fs::create_dir_all(&sub).map_err(failed)?;
+        }
+        fs::write(sub.join(format!("db{i:06}.db")), model).map_err(failed)?;
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -163,6 +195,7 @@ fn main() -> ExitCode {
         ["table", kind @ ("text" | "int"), rows, file] => rows.parse().ok().map(|n| table(key(kind), n, file.as_ref())),
         ["lag", kind @ ("text" | "int"), per_mille, file] => per_mille.parse().ok().map(|n| lag(key(kind), n, file.as_ref())),
         ["fleet", count, folder] => count.parse().ok().map(|n| fleet(n, folder.as_ref())),
+        ["small", count, folder] => count.parse().ok().map(|n| small(n, folder.as_ref())),
         _ => None,
     };
     match done {
@@ -172,7 +205,7 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
         None => {
-            eprintln!("usage: gen table text|int ROWS FILE | lag text|int PER_MILLE FILE | fleet COUNT FOLDER");
+            eprintln!("usage: gen table text|int ROWS FILE | lag text|int PER_MILLE FILE | fleet COUNT FOLDER | small COUNT FOLDER");
             ExitCode::from(2)
         }
     }

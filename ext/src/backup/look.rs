@@ -5,11 +5,12 @@ use super::source::Tick;
 use super::{restore, show};
 use crate::db::{
     ident::{qualified, quote, same},
+    limit,
     open::Mode,
     schema::{self, TableKind},
 };
 use crate::error::{At, Error, Result};
-use crate::hub::{Target, install::savepoint};
+use crate::hub::{Target, install::savepoint, limits};
 use crate::kit::{Call, Interrupt, Rows, Stmt, rows};
 use crate::options;
 use rusqlite::{Connection, OpenFlags, types::Value};
@@ -101,6 +102,7 @@ pub fn table(host: &Connection, wanted: &str, table: &str, into: &str, o: &Table
             .hint(format!("The option {{\"as\":\"{name}_restored\"}} gives it another name")));
     }
     let (create, others) = renamed(&from, &t.name, name)?;
+    let (into_file, limit) = (target.file(host)?, limits::enforced(host, &target.name, None)?);
     let (mut n, mut left_out) = (0u64, vec![]);
     savepoint(db, || {
         db.execute_batch(&in_schema(&create, main)?)?;
@@ -128,7 +130,7 @@ pub fn table(host: &Connection, wanted: &str, table: &str, into: &str, o: &Table
                 db.execute_batch(&in_schema(sql, main)?).at(object)?;
             }
         }
-        Ok(())
+        limit::check_before_commit(db, main, into_file.as_deref(), limit)
     })?;
     Ok(
         json!({"backup_id": head.id, "table": name, "into": session.name, "rows": n, "left_out": left_out, "duration_s": super::job::round(started.elapsed().as_secs_f64())}),

@@ -4,7 +4,9 @@ use super::manifest::Head;
 use super::repository::{PATIENCE, Repository};
 use super::source::Tick;
 use super::{catalogue, job, place, remote, restore, verify};
+use crate::db::{limit, size};
 use crate::error::{Error, Kind, Result};
+use crate::hub::{Target, limits};
 use crate::kit::{Call, Interrupt, Rows, rows};
 use crate::options;
 use rusqlite::{Connection, types::Value};
@@ -187,6 +189,7 @@ pub fn restore(host: &Connection, wanted: &str, to: &str, o: &RestoreOptions) ->
     let (head, pages) = repo.pages(&at(&repo, wanted, o.db.as_deref())?.id)?;
     let to = Path::new(to);
     not_ours(host, to)?;
+    fits(host, to, head.size())?;
     let mut interrupt = Interrupt::of(host)?;
     let done = restore::to_file(&repo, &head, &pages, to, o.overwrite.unwrap_or(false), &mut || interrupt.tick())?;
     let proof = repo.proof(&head.id).ok().flatten();
@@ -194,6 +197,18 @@ pub fn restore(host: &Connection, wanted: &str, to: &str, o: &RestoreOptions) ->
         "backup_id": head.id, "name": head.name, "db_name": head.database, "created_at": head.created_at, "restored_path": to, "size_bytes": head.size(),
         "sha256": proof.and_then(|p| p.sha256), "root": head.root, "kept": done.kept, "damaged": head.damaged, "duration_s": job::round(started.elapsed().as_secs_f64()),
     }))
+}
+
+/// Whether a database of that size may come to stand there.
+fn fits(host: &Connection, to: &Path, bytes: u64) -> Result<()> {
+    let target = Target::resolve_new(host, &to.display().to_string())?;
+    match limits::enforced(host, &target.name, None)? {
+        Some(limit) if !limit::fits(bytes, limit) => {
+            let text = format!("\"{}\" would have {} and its limit is {}; nothing was changed", to.display(), size::shown(bytes), size::shown(limit));
+            Err(Error::new(Kind::SizeLimit, text).hint("Raise the limit first"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A backup by id, name or time.

@@ -1,7 +1,13 @@
 //! Which rows changed, recorded by triggers.
 mod tracked;
 
-use crate::{db::changelog, error::Result, hub::Target, hub::target::Mode, kit::*, options};
+use crate::{
+    db::{changelog, limit, transaction::savepoint},
+    error::Result,
+    hub::{Target, limits, target::Mode},
+    kit::*,
+    options,
+};
 use rusqlite::types::Value;
 use serde_json::json;
 
@@ -33,7 +39,14 @@ pub const ROOM: Room = Room {
             example: "SELECT json_extract(track_changes('services'), '$.keys');",
             run: |call| {
                 let o: TrackOptions = call.options()?;
-                let (log, created) = on(call, o.db.as_deref(), |db, schema| changelog::track(db, schema, call.text("table")?, o.keys.as_deref()))?;
+                let target = Target::resolve(call.db, o.db.as_deref())?;
+                let (file, most) = (target.file(call.db)?, limits::enforced(call.db, &target.name, None)?);
+                let (log, created) = on(call, o.db.as_deref(), |db, schema| {
+                    savepoint(db, || {
+                        let done = changelog::track(db, schema, call.text("table")?, o.keys.as_deref())?;
+                        limit::check_before_commit(db, schema, file.as_deref(), most).map(|()| done)
+                    })
+                })?;
                 Ok(Value::Text(json!({"table": log.table, "log_table": log.log_table, "keys": log.key, "created": created}).to_string()))
             },
         },
