@@ -83,7 +83,11 @@ fn everything(session: &mut Session, all: &[Entry]) -> Result<Flow> {
 }
 
 fn entry(session: &mut Session, e: &Entry) -> Result<()> {
-    writeln!(session.out, "{}\n  {}", e.signature, e.summary)?;
+    writeln!(session.out, "{}", e.signature)?;
+    let space = session.fitted().width.unwrap_or(100).min(120);
+    for line in crate::render::wrap(&e.summary, space.saturating_sub(2).max(10)) {
+        writeln!(session.out, "  {line}")?;
+    }
     let label = if e.kind == "table" { "Columns" } else { "Returns" };
     two_columns(session, vec![(format!("  {label}"), e.returns.clone())])?;
     if !e.options.is_empty() {

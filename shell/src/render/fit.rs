@@ -77,7 +77,9 @@ pub fn wrap(text: &str, w: usize) -> Vec<String> {
             }
             // A space just behind the end is as good as one before it.
             let whole = line[head.len()..].starts_with(' ');
-            let at = if whole { head.len() } else { head.rfind(BREAKS).map(|at| at + 1).filter(|at| *at > head.len() / 3).unwrap_or(head.len()) };
+            let space = head.rfind(' ').filter(|at| *at > head.len() / 2);
+            let other = || head.rfind(BREAKS).map(|at| at + 1).filter(|at| *at > head.len() / 3);
+            let at = if whole { head.len() } else { space.or_else(other).unwrap_or(head.len()) };
             lines.push(line[..at].trim_end_matches(' ').to_owned());
             line = line[at..].trim_start_matches(' ');
         }
@@ -115,6 +117,7 @@ mod tests {
         assert_eq!(wrap("one two three", 8), ["one two", "three"]);
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap("abcdefghij", 4), ["abcd", "efgh", "ij"]);
+        assert_eq!(wrap("rows of one_two three", 11), ["rows of", "one_two", "three"]);
         assert_eq!(wrap("/srv/data/a.db", 10), ["/srv/data/", "a.db"]);
         assert_eq!(wrap("response_time_ms", 9), ["response_", "time_ms"]);
         assert_eq!(wrap("日本語", 4), ["日本", "語"]);
