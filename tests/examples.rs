@@ -5,30 +5,45 @@ use dbint_tests::{Way, demo_fleet, root, show_rows};
 use rusqlite::Connection;
 use std::{fs, path::Path};
 
-/// `example` on a fresh copy of the fleet, with the copy as the working folder: examples may write.
-fn output(way: Way, fleet: &Path, example: &str) -> String {
-    let copy = tempfile::tempdir().expect("a folder");
-    for file in fs::read_dir(fleet).expect("the fleet").flatten().filter(|f| f.path().is_file()) {
-        fs::copy(file.path(), copy.path().join(file.file_name())).expect("a copy");
+/// Makes `fleet` what `kept` is: examples may write, and the registry knows the files by their whole path.
+fn put_back(kept: &Path, fleet: &Path) {
+    for e in fs::read_dir(fleet).expect("the fleet").flatten() {
+        let p = e.path();
+        if p.is_dir() { fs::remove_dir_all(&p) } else { fs::remove_file(&p) }.expect("removed");
     }
-    std::env::set_current_dir(copy.path()).expect("the folder is there");
+    for f in fs::read_dir(kept).expect("the kept fleet").flatten().filter(|f| f.path().is_file()) {
+        fs::copy(f.path(), fleet.join(f.file_name())).expect("a copy");
+    }
+}
+
+/// What `example` prints, with the fleet as the working folder.
+fn output(way: Way, fleet: &Path, example: &str) -> String {
+    std::env::set_current_dir(fleet).expect("the folder is there");
     let text = Connection::open("production.db").and_then(|db| {
         way.register(&db)?;
         show_rows(&db, example)
     });
     std::env::set_current_dir(root()).expect("the repository is there");
     let text = text.unwrap_or_else(|e| format!("error: {e}\n"));
-    text.replace(&copy.path().to_string_lossy().into_owned(), "$DIR")
+    text.replace(&fleet.to_string_lossy().into_owned(), "$DIR")
 }
 
 #[test]
 fn every_example_runs_on_the_demo_fleet() {
     let update = std::env::var_os("UPDATE").is_some();
     let fleet = demo_fleet();
+    let kept = tempfile::tempdir().expect("a folder");
+    for f in fs::read_dir(fleet.path()).expect("the fleet").flatten().filter(|f| f.path().is_file()) {
+        fs::copy(f.path(), kept.path().join(f.file_name())).expect("a copy");
+    }
+    let run = |way, example| {
+        put_back(kept.path(), fleet.path());
+        output(way, fleet.path(), example)
+    };
     let mut wrong = vec![];
     for room in ROOMS {
         let entries = room.functions.iter().map(|f| (f.name, f.example)).chain(room.tables.iter().map(|t| (t.name, t.example)));
-        let page = |way| entries.clone().map(|(name, example)| format!("-- {name}\n{example}\n{}\n", output(way, fleet.path(), example))).collect::<String>();
+        let page = |way| entries.clone().map(|(name, example)| format!("-- {name}\n{example}\n{}\n", run(way, example))).collect::<String>();
         let file = root().join("tests/examples").join(format!("{}.txt", room.name));
         let linked = page(Way::Linked);
         if update && !linked.is_empty() {

@@ -121,7 +121,8 @@ fn files_are_short() {
 }
 
 fn is_unsafe(text: &str) -> bool {
-    let code = text.lines().map(|l| l.split("//").next().unwrap_or_default());
+    // What stands between quotation marks is no code.
+    let code = text.lines().flat_map(|l| l.split("//").next().unwrap_or_default().split('"').step_by(2));
     code.flat_map(|l| l.split(|c: char| !c.is_alphanumeric() && c != '_')).any(|word| word == "unsafe" || word == "unsafe_code")
 }
 
@@ -132,7 +133,12 @@ fn unsafe_stays_in_its_places() {
     let allowed = |f: &Path| f.starts_with("ext/src/kit") || [Path::new("ext/src/entry.rs"), Path::new("shell/src/open.rs")].contains(&f);
     let found: Vec<_> = files(".rs").into_iter().filter(|f| inside(f) && !allowed(f) && is_unsafe(&read(f))).collect();
     assert!(found.is_empty(), "{found:#?}");
-    assert!(is_unsafe("fn f() { unsafe { g() } }") && is_unsafe("#![allow(unsafe_code)]") && !is_unsafe("// unsafe only there"));
+    assert!(
+        is_unsafe("fn f() { unsafe { g() } }")
+            && is_unsafe("#![allow(unsafe_code)]")
+            && !is_unsafe("// unsafe only there")
+            && !is_unsafe("\"style 'unsafe-inline'\"")
+    );
     assert!(is_unsafe(&read(Path::new("ext/src/entry.rs"))));
 }
 
