@@ -171,6 +171,34 @@ fn ctrl_c_cancels_the_statement_and_keeps_the_session() {
 }
 
 #[test]
+fn ctrl_c_during_a_sync_leaves_the_target_as_it_was() {
+    let many = "CREATE TABLE t(id INTEGER PRIMARY KEY, body TEXT);
+        INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 400000) SELECT i, printf('%064d', i) FROM n;";
+    let mut p = Person::sits_down(&Terminal { sql: many, ..USUAL }, "a.db");
+    let target = p.home.path().join("b.db");
+    let old = "CREATE TABLE t(id INTEGER PRIMARY KEY, body TEXT); INSERT INTO t VALUES(1, 'old'), (500000, 'only here');";
+    Connection::open(&target).unwrap().execute_batch(old).unwrap();
+    let content = || -> Vec<(i64, String)> {
+        let db = Connection::open(&target).unwrap();
+        assert_eq!(db.query_row("PRAGMA integrity_check", [], |r| r.get::<_, String>(0)).unwrap(), "ok");
+        let mut q = db.prepare("SELECT id, body FROM t ORDER BY id").unwrap();
+        q.query_map([], |r| Ok((r.get(0)?, r.get(1)?))).unwrap().map(Result::unwrap).collect()
+    };
+    let before = content();
+    let sync = "SELECT json_extract(sync_table('t', 'b.db'), '$.inserted') + 1;";
+    p.prompt().enters(sync);
+    p.sees("Ctrl-C cancels");
+    p.types("\x03");
+    p.sees("Error: ");
+    p.sees("[DBINT_INTERRUPTED]");
+    assert_eq!(content(), before);
+    // The session goes on, and the sync can be done after all.
+    p.prompt().enters(sync);
+    p.sees("400000");
+    assert_eq!(content().len(), 400_001);
+}
+
+#[test]
 fn errors_name_what_was_meant() {
     let mut p = Person::sits_down(&ORDERS, "a.db");
     for (typed, told) in [
