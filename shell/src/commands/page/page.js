@@ -43,6 +43,13 @@ function amount(v, unit, digits = 3) {
   if (unit === "s") return v !== 0 && Math.abs(v) < 1 ? (Math.abs(v) < 1e-3 ? `${plain(v * 1e6, digits)} µs` : `${plain(v * 1e3, digits)} ms`) : `${plain(v, digits)} s`;
   return unit === "count" || unit === "level" ? plain(v, digits) : `${plain(v, digits)} ${unit}`;
 }
+// An axis has one unit for all of its ticks.
+function scale(unit, max) {
+  const pick = (steps) => steps.find(([at]) => max >= at) || steps.at(-1);
+  if (unit === "s") { const [, by, name] = pick([[1, 1, "seconds"], [1e-3, 1e3, "milliseconds"], [0, 1e6, "microseconds"]]); return { by, name }; }
+  if (unit === "bytes" || unit === "bytes/s") { const [, by, name] = pick([[1e9, 1e-9, "GB"], [1e6, 1e-6, "MB"], [1e3, 1e-3, "kB"], [0, 1, "bytes"]]); return { by, name: unit === "bytes" ? name : `${name} a second` }; }
+  return { by: 1, name: UNITS[unit] || unit };
+}
 const UNITS = { s: "seconds", "%": "percent", bytes: "bytes", "bytes/s": "bytes a second", count: "number", "rows/s": "rows a second", "%/day": "percent a day", level: "level" };
 
 // ---- charts
@@ -73,17 +80,19 @@ function chart(box, data) {
     return;
   }
   const width = Math.max(280, box.clientWidth || 600), height = width < 500 ? 230 : 290;
-  const left = 64, right = 12, top = 26, bottom = 42;
+  const left = 58, right = 12, top = 26, bottom = 42;
   const { from, to } = data;
-  const values = valueTicks(Math.max(...points.map((p) => p[1])) || 1);
-  const max = values.at(-1);
+  const highest = Math.max(...points.map((p) => p[1])) || 1;
+  const { by, name } = scale(data.unit, highest);
+  const values = valueTicks(highest * by);
+  const max = values.at(-1) / by;
   const x = (t) => left + ((t - from) / (to - from)) * (width - left - right);
   const y = (v) => top + (1 - v / max) * (height - top - bottom);
   const last = data.series.map((s) => `${s.db} ${amount(s.points.at(-1)[1], data.unit)}`).join(", ");
   const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${data.title} from ${full(new Date(from))} to ${full(new Date(to))}; last values: ${last}` });
   for (const v of values) {
-    svg.append(make("line", { class: "grid", x1: left, x2: width - right, y1: y(v), y2: y(v) }));
-    svg.append(make("text", { x: left - 8, y: y(v) + 4, "text-anchor": "end", class: "tick-y" }, amount(v, data.unit)));
+    svg.append(make("line", { class: "grid", x1: left, x2: width - right, y1: y(v / by), y2: y(v / by) }));
+    svg.append(make("text", { x: left - 8, y: y(v / by) + 4, "text-anchor": "end", class: "tick-y" }, v >= 1e4 ? count(Math.round(v)) : plain(v, 4)));
   }
   const { ticks, show } = timeTicks(from, to, Math.max(2, Math.floor((width - left) / 76)));
   for (const t of ticks) {
@@ -93,7 +102,7 @@ function chart(box, data) {
   svg.append(make("line", { class: "axis", x1: left, x2: width - right, y1: height - bottom, y2: height - bottom }));
   const spans = day(new Date(from)) === day(new Date(to)) ? day(new Date(to)) : `${day(new Date(from))} to ${day(new Date(to))}`;
   svg.append(make("text", { x: (left + width - right) / 2, y: height - 6, "text-anchor": "middle", class: "title-x" }, `Local time, ${spans}`));
-  svg.append(make("text", { x: 0, y: 13, class: "title-y" }, `${data.title} (${UNITS[data.unit] || data.unit})`));
+  svg.append(make("text", { x: 0, y: 13, class: "title-y" }, `${data.title} (${name})`));
   data.series.forEach((s, i) => {
     let path = "", before = null;
     for (const [t, v] of s.points) {
@@ -147,7 +156,7 @@ const COLUMNS = [
   { key: "trend", name: "24 h", sort: (r) => r.growth_percent_day ?? 0, show: (r) => spark(r.trend), text: true },
   { key: "rows", name: "Rows", show: (r) => count(r.rows) },
   { key: "query_time_s", name: "Probe", show: (r) => amount(r.query_time_s, "s") },
-  { key: "last_sync", name: "Last sync", show: (r, now) => ago(r.last_sync, now) },
+  { key: "last_sync", name: "Last sync", show: (r, now) => (r.last_sync ? ago(r.last_sync, now) : "–") },
   { key: "last_proven_backup", name: "Proven backup", show: (r, now) => ago(r.last_proven_backup, now) },
 ];
 function size(r) {
@@ -176,6 +185,7 @@ function fleet(now) {
   $("fleet-body").replaceChildren(...body);
   const left = state.totals.databases - state.fleet.length;
   $("fleet-note").textContent = left > 0 ? `${count(state.fleet.length)} of ${count(state.totals.databases)} shown, the gravest and largest first. Type a name to find others.` : rows.length ? "" : "No database has this name.";
+  $("fleet-note").hidden = !$("fleet-note").textContent;
 }
 
 function simple(id, columns, rows, empty) {
