@@ -113,6 +113,14 @@ impl Integrate {
             Ok(session) => session,
             Err(_) if stop.is_set() => {
                 screen.stopped();
+                // The mark is set as soon as the statement that was cancelled has let go of the hub.
+                for _ in 0..40 {
+                    let status = db.query_row("SELECT json_extract(integration_report(), '$.run.status')", [], |r| r.get::<_, Option<String>>(0));
+                    if status.is_ok_and(|s| s.as_deref() != Some("RUNNING")) {
+                        break;
+                    }
+                    std::thread::sleep(std::time::Duration::from_millis(50));
+                }
                 eprintln!("Stopped. What a phase had not finished was taken back; `SELECT integration_report()` tells how far it came.");
                 return Ok(stop.code());
             }

@@ -4,7 +4,7 @@ use crate::db::{open, time};
 use crate::error::{At, Error, Kind, Result, did_you_mean};
 use crate::health::{self, Level, Report, Severity, Status};
 use crate::hub::{Hub, discover, registry, registry::Member, settings, target};
-use crate::kit::one_of;
+use crate::kit::{one_of, threads_allowed};
 use rusqlite::{Connection, ToSql, types::Value};
 use serde_json::{Value as Json, json};
 use std::{
@@ -387,20 +387,28 @@ impl State {
         self.say(&format!("{} ends: {status}", self.id))
     }
 
-    /// Ended before its time. After Ctrl-C the host's connection refuses every statement until its own has ended:
-    /// then an own one tells.
+    /// Ended before its time. After Ctrl-C the host's connection refuses every statement until its own has ended, and
+    /// holds a lock until then: a thread with a connection of its own tells afterwards.
     pub fn stopped(&self, status: &str) {
-        if self.close(status).is_err()
-            && let Some(file) = &self.hub_file
-            && let Ok(own) = open::open(file, open::Mode::Write)
-        {
-            let hub = Hub { schema: "main".into(), prefix: self.hub.prefix.clone() };
-            let sql = "UPDATE hub.integration_sessions SET end_time = ?2, status = ?3, report = ?4 WHERE session_id = ?1";
-            let end = time::now();
-            let report = self.figures.report(self, status, Some(&end), self.began.elapsed().as_secs_f64()).to_string();
-            // Nobody is left to tell of an error here; a run without an end shows as such.
-            let _ = own.execute(&hub.sql(sql), [&self.id, &end, status, &report]);
+        if self.close(status).is_ok() || !threads_allowed() {
+            return;
         }
+        let Some(file) = self.hub_file.clone() else { return };
+        let end = time::now();
+        let report = self.figures.report(self, status, Some(&end), self.began.elapsed().as_secs_f64()).to_string();
+        let hub = Hub { schema: "main".into(), prefix: self.hub.prefix.clone() };
+        let (id, status) = (self.id.clone(), status.to_owned());
+        let told = std::thread::Builder::new().name("dbint-stopped".into()).spawn(move || {
+            let sql = hub.sql("UPDATE hub.integration_sessions SET end_time = ?2, status = ?3, report = ?4 WHERE session_id = ?1 AND status = 'RUNNING'");
+            for _ in 0..5 {
+                let done = open::open(&file, open::Mode::Write).and_then(|own| Ok(own.execute(&sql, [&id, &end, &status, &report])?));
+                if done.is_ok() {
+                    break;
+                }
+            }
+        });
+        // Without it the run shows as RUNNING until the next one settles it.
+        drop(told);
     }
 }
 
