@@ -149,6 +149,54 @@ fn any_moment() {
     ended.iter().for_each(|((what, whole), n)| println!("  {what:12} {} {n}", if *whole { "ended  " } else { "killed " }));
 }
 
+/// Writes fail from some size on, as on a full disk: an error, a valid repository, and the next run goes through.
+#[test]
+#[cfg(unix)]
+fn a_disk_that_is_full() {
+    let (seed, mut r) = Random::from_env("BACKUP_KILL");
+    println!("seed {seed}");
+    let dir = tempfile::tempdir().unwrap();
+    let (hub, source, target) = (dir.path().join("hub.db"), dir.path().join("s.db"), dir.path().join("target.db"));
+    let db = open(&hub);
+    ask(&db, "SELECT dbint_init()").unwrap();
+    ask(&db, &format!("SELECT dbint_set('backup.path', '{}')", dir.path().join("b").display())).unwrap();
+    Connection::open(&source)
+        .unwrap()
+        .execute_batch("CREATE TABLE t(id INTEGER PRIMARY KEY, x); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 8000) INSERT INTO t SELECT i, randomblob(200) FROM n")
+        .unwrap();
+    let backup = format!("SELECT backup_database('{}')", source.display());
+    let restore = format!("SELECT restore_database('2999-01-01', '{}', '{{\"overwrite\":true}}')", target.display());
+    json(&db, &backup);
+    json(&db, &restore);
+    let whole = fs::read(&target).unwrap();
+    let mut failed = 0;
+    for round in 0..12 {
+        let writer = Connection::open(&source).unwrap();
+        writer.execute_batch("UPDATE t SET x = randomblob(200)").unwrap();
+        let before = proven(&db);
+        let sql = if round % 3 == 2 { &restore } else { &backup };
+        // In blocks of 1024 bytes; the signal is ignored, so that the write fails.
+        let limit = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" --exact child --nocapture", r.below(2200));
+        let mut c = Command::new("bash");
+        c.args(["-c", &limit]).arg(std::env::current_exe().unwrap()).env(CHILD, sql).env("BACKUP_KILL_HUB", &hub).env("BACKUP_PATH", dir.path().join("b"));
+        let out = c.output().unwrap();
+        let errors = String::from_utf8_lossy(&out.stderr).into_owned();
+        failed += usize::from(!out.status.success());
+        assert!(out.status.success() || errors.contains("DBINT_") || errors.contains("disk"), "seed {seed}, round {round}: {errors}");
+        let said = json(&db, "SELECT verify_backup()");
+        assert_eq!(said["ok"], true, "seed {seed}, round {round}: {said}");
+        assert!(before.iter().all(|id| proven(&db).contains(id)), "seed {seed}, round {round}: a proven backup is gone");
+        assert!(fs::read(&target).unwrap().len() == whole.len() && state_is_sound(&target), "seed {seed}, round {round}");
+    }
+    assert_eq!(json(&db, &backup)["proven"], true);
+    assert!(failed > 0, "nothing failed");
+    println!("{failed} of 12 runs failed for want of room");
+}
+
+fn state_is_sound(file: &Path) -> bool {
+    Connection::open(file).unwrap().query_row("PRAGMA integrity_check", [], |r| r.get::<_, String>(0)).unwrap() == "ok"
+}
+
 fn id_of(sql: &str) -> String {
     sql.split('\'').nth(1).unwrap_or_default().to_owned()
 }

@@ -50,6 +50,15 @@ fn state(path: &Path) -> u64 {
     n as u64
 }
 
+/// Ends the writers also where an assertion fails: the scope would wait for them for ever.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
 #[test]
 fn a_writer_at_full_speed() {
     let rounds = count("BACKUP_LIVE", 4);
@@ -59,6 +68,7 @@ fn a_writer_at_full_speed() {
         writer(&source, mode).execute_batch(SCHEMA).unwrap();
         let (stop, committed) = (AtomicBool::new(false), AtomicU64::new(0));
         std::thread::scope(|scope| {
+            let ended = Stop(&stop);
             scope.spawn(|| {
                 let db = writer(&source, mode);
                 let mut n = 0;
@@ -87,7 +97,7 @@ fn a_writer_at_full_speed() {
                 seen.push(n);
                 files(dir.path()).iter().filter(|p| p.to_string_lossy().contains("restored.db")).for_each(|p| fs::remove_file(p).unwrap());
             }
-            stop.store(true, Relaxed);
+            drop(ended);
             let (n, s) = (committed.load(Relaxed), started.elapsed().as_secs_f64());
             assert!(seen.is_sorted() && n > *seen.first().unwrap());
             println!("{mode}: {rounds} backups, {n} transactions beside them in {s:.1} s, states {}..{}", seen[0], seen[rounds - 1]);
@@ -172,6 +182,7 @@ fn one_instant_for_a_fleet() {
     }
     let (stop, moves) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
+        let _ended = Stop(&stop);
         for worker in 0..2 {
             let (stop, moves, path) = (&stop, &moves, &path);
             scope.spawn(move || {
@@ -208,7 +219,6 @@ fn one_instant_for_a_fleet() {
             assert_eq!((sum, seen % 2), (1000 * n as i64, 0), "round {round}: a transfer is half there");
             println!("round {round}: {n} databases at one instant, held {} ms, {} transfers seen, sum {sum}", made["held_ms"], seen / 2);
         }
-        stop.store(true, Relaxed);
     });
     assert!(moves.load(Relaxed) > 10, "the writers hardly ran");
 }

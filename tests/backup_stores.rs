@@ -281,7 +281,7 @@ for name in sys.argv[2:]:
 fn azure_round_trip() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().display().to_string();
-    let server = Server::start(&client("azurite/node_modules/.bin/azurite-blob"), &|p| {
+    let server = Server::start(&client("npm/node_modules/.bin/azurite-blob"), &|p| {
         ["--silent", "--skipApiVersionCheck", "--location", &at, "--blobPort", &p.to_string()].map(str::to_owned).to_vec()
     });
     let made = Command::new("/usr/bin/python3").args(["-c", CONTAINERS, &server.port.to_string(), "first", "second"]).output().unwrap();

@@ -16,7 +16,7 @@ use std::{
     fs::File,
     io::Read,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// A state of a database as its pages, in order.
@@ -44,7 +44,7 @@ pub type Body<'b, T> = &'b mut dyn FnMut(&mut dyn Source, Tick<'_>) -> Result<T>
 pub fn with<T>(host: &Connection, target: &Target, repo: &Repository, tick: Tick<'_>, body: Body<'_, T>) -> Result<T> {
     match &target.place {
         Place::Server(_) => Err(Error::unsupported("a server's pages cannot be backed up here; it has tools of its own")),
-        Place::File(path) => match Snapshot::begin(path) {
+        Place::File(path) => match between_commits(path, tick) {
             Ok(snapshot) => in_place(&snapshot, repo, tick, body),
             // Not ours to write: read it without the chance to roll a hot journal back.
             Err(e) if matches!(e.kind, Kind::ReadOnly | Kind::Io) => {
@@ -74,6 +74,22 @@ pub fn with<T>(host: &Connection, target: &Target, repo: &Repository, tick: Tick
         }
     }
 }
+
+/// In rollback mode a writer lets readers in between two commits only: one at full speed leaves short moments, and SQLite's own
+/// waiting sleeps longer each time it misses one.
+fn between_commits(path: &Path, tick: Tick<'_>) -> Result<Snapshot> {
+    let started = Instant::now();
+    loop {
+        match Snapshot::begin_within(path, PROBE) {
+            Err(e) if e.kind == Kind::Busy && started.elapsed() < PATIENCE => tick()?,
+            other => return other,
+        }
+    }
+}
+
+/// How long one try to get in lasts, and all of them.
+const PROBE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a file is waited for that the caller itself may have locked.
 const WAIT: Duration = Duration::from_millis(500);

@@ -170,6 +170,11 @@ pub fn from_hub(db: &Connection, hub: &Hub, name: &str, groups: &[Group], now: &
             Reading::none("error_rate", "no sync in the last hour and no probe yet")
         });
     }
+    if groups.contains(&Group::Consistency) {
+        let sql = "SELECT (julianday(?1) - julianday(max(created_at))) * 86400 FROM hub.backup_catalog WHERE db_name = ?2 AND proven_at IS NOT NULL";
+        let age: Option<f64> = db.prepare(&hub.sql(sql))?.query_row([now, name], |r| r.get(0))?;
+        read.push(age.map_or_else(|| Reading::none("backup_age", "no backup of it was restored and compared yet"), |s| Reading::new("backup_age", s.max(0.0))));
+    }
     if groups.contains(&Group::Resources)
         && let Some(used) = value(read, "storage_used")
     {

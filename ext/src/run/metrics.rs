@@ -82,6 +82,7 @@ pub const METRICS: &[Metric] = &[
     ),
     metric("consistency", "consistency_score", "%", Group::Consistency, "mean consistency score of the mappings from or to the database"),
     metric("consistency_warnings", "", "count", Group::Consistency, "consistency checks of these mappings that did not pass"),
+    metric("backup_age", "", "s", Group::Consistency, "seconds since the newest backup was made that has passed a restore test"),
     metric("memory_usage", "", "%", Group::Resources, "memory in use / memory of the host or its container × 100"),
     metric("cpu_usage", "", "%", Group::Resources, "processor time in use, of all cores, between two looks at least 0.2 s apart"),
     metric("disk_io", "", "bytes/s", Group::Resources, "bytes this process read from and wrote to disk since the last look / seconds"),
