@@ -13,7 +13,13 @@ use std::{
 };
 
 fn tool(program: &str, args: &[&str], input: &[u8]) -> Vec<u8> {
-    let mut child = Command::new(program).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap_or_else(|e| panic!("{program}: {e}: run tests/setup"));
+    let mut child = Command::new(program)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("{program}: {e}: run tests/setup"));
     let mut ask = child.stdin.take().unwrap();
     let input = input.to_owned();
     let writer = std::thread::spawn(move || ask.write_all(&input));
@@ -100,7 +106,10 @@ fn an_identity_of_the_tool() {
     let e = ask(&db, &format!("SELECT verify_backup(NULL, '{without}')")).unwrap_err();
     assert!(e.contains("are encrypted"), "{e}");
     let secret = own.lines().last().unwrap();
-    assert!(files(dir).iter().filter(|f| !f.ends_with("key")).all(|f| !fs::read(f).unwrap().windows(secret.len()).any(|w| w == secret.as_bytes())), "the key lies in a file");
+    assert!(
+        files(dir).iter().filter(|f| !f.ends_with("key")).all(|f| !fs::read(f).unwrap().windows(secret.len()).any(|w| w == secret.as_bytes())),
+        "the key lies in a file"
+    );
 }
 
 #[test]

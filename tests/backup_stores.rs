@@ -104,7 +104,12 @@ impl Site {
         let copied = self.ok(&format!("SELECT copy_backups('{second}', '{{\"path\":\"{url}\",\"region\":\"eu-west-1\"}}')"));
         assert_eq!(copied["files"], first["files"], "{copied}");
         self.reads_back(second);
-        println!("{url}: {} files, {} bytes; copied, listed, verified, restored, copied on to {second}, {:.1} s", first["files"], first["bytes"], started.elapsed().as_secs_f64());
+        println!(
+            "{url}: {} files, {} bytes; copied, listed, verified, restored, copied on to {second}, {:.1} s",
+            first["files"],
+            first["bytes"],
+            started.elapsed().as_secs_f64()
+        );
         let e = self.run(&format!("SELECT copy_backups('{}', '{{}}')", url.replacen("://", "://no-such-", 1))).unwrap_err();
         assert!(e.contains("DBINT_"), "{e}");
     }
@@ -173,7 +178,9 @@ fn s3_round_trip() {
 fn after_each_backup_by_environment() {
     let server = moto();
     let mut env = s3(server.port);
-    for (k, v) in [("BACKUP_REMOTE_STORAGE", "true"), ("BACKUP_STORAGE_TYPE", "s3"), ("BACKUP_STORAGE_BUCKET", "first"), ("BACKUP_STORAGE_REGION", "eu-central-1")] {
+    for (k, v) in
+        [("BACKUP_REMOTE_STORAGE", "true"), ("BACKUP_STORAGE_TYPE", "s3"), ("BACKUP_STORAGE_BUCKET", "first"), ("BACKUP_STORAGE_REGION", "eu-central-1")]
+    {
         env.push((k, v.into()));
     }
     Site::new(env).reads_back("s3://first");
@@ -307,9 +314,15 @@ fn google_reads_back() {
     let site = Site::new(vec![("GOOGLE_SERVICE_ACCOUNT", account.path().display().to_string()), ("GOOGLE_ALLOW_HTTP", "true".into())]);
     for file in needed(&site.path("b")) {
         let name = file.strip_prefix(site.path("b")).unwrap().display().to_string().replace('/', "%2F");
-        let said = server.request(&format!("POST /upload/storage/v1/b/first/o?uploadType=media&name={name} HTTP/1.1\r\nContent-Type: application/octet-stream"), &fs::read(&file).unwrap());
+        let said = server.request(
+            &format!("POST /upload/storage/v1/b/first/o?uploadType=media&name={name} HTTP/1.1\r\nContent-Type: application/octet-stream"),
+            &fs::read(&file).unwrap(),
+        );
         assert!(said.contains(" 200 "), "{said}");
     }
     site.reads_back("gs://first");
-    println!("gs://first: listed, verified, restored; uploads cannot be tried here: {:?}", site.run("SELECT copy_backups('gs://first/x')").map_err(|e| e.chars().take(120).collect::<String>()));
+    println!(
+        "gs://first: listed, verified, restored; uploads cannot be tried here: {:?}",
+        site.run("SELECT copy_backups('gs://first/x')").map_err(|e| e.chars().take(120).collect::<String>())
+    );
 }
