@@ -19,3 +19,10 @@ CREATE TABLE hub.sync_conflicts (
   resolved_at        TEXT
 );
 CREATE INDEX hub.idx_sync_conflicts_sync ON sync_conflicts(sync_id);
+
+-- Syncs of several targets that belong together, noted while they commit; a row that stays is what a crash left.
+CREATE TABLE hub.sync_groups (
+  group_id TEXT PRIMARY KEY NOT NULL,
+  members  TEXT NOT NULL,                           -- JSON [{target_file, sync_ids[]}]
+  noted_at TEXT DEFAULT CURRENT_TIMESTAMP
+);

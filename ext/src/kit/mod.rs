@@ -10,6 +10,7 @@ mod options;
 #[cfg(test)]
 mod panics;
 mod peek;
+mod progress;
 mod spec;
 mod statement;
 mod table;
@@ -20,6 +21,7 @@ pub use guard::*;
 pub use interrupt::*;
 pub use options::*;
 pub use peek::*;
+pub use progress::*;
 pub use spec::*;
 pub use statement::*;
 

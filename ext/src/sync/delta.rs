@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! raw   kind 0 differs · 1 only source · 2 only target, by rowid, as a walk met them
-//! pair  s, t   one row, two contents
-//! new   s      only the source has it
-//! gone  t, at  only the target has it; when it was deleted in the source, where that is known
+//! pair  s, t, there      one row, two contents
+//! new   s, at, there     only the source has it; when the target deleted it, where that is known
+//! gone  t, at, there     only the target has it; when the source deleted it, where that is known
+//!       there            the target changed it, too, since both last met: NULL where nobody asked
 //! line         what goes into the log once the sync is done
 //! ```
 //! `s` and `t` find a row again: its rowid, or its key as a record.
@@ -48,9 +49,9 @@ impl Delta {
         db.execute_batch(
             "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-4000; BEGIN;
              CREATE TABLE raw(kind INTEGER, r INTEGER);
-             CREATE TABLE pair(s, t);
-             CREATE TABLE new(s);
-             CREATE TABLE gone(t PRIMARY KEY, at) WITHOUT ROWID;
+             CREATE TABLE pair(s, t, there);
+             CREATE TABLE new(s, at, there);
+             CREATE TABLE gone(t PRIMARY KEY, at, there) WITHOUT ROWID;
              CREATE TABLE line(text TEXT)",
         )?;
         Ok(Delta { db })
@@ -62,9 +63,9 @@ impl Delta {
         Ok(Adder {
             raw: add("INSERT INTO raw VALUES(?, ?)")?,
             // Only a change log meets a row twice; it adds unique indexes.
-            pair: add("INSERT OR IGNORE INTO pair VALUES(?, ?)")?,
-            new: add("INSERT OR IGNORE INTO new VALUES(?)")?,
-            gone: add("INSERT OR IGNORE INTO gone VALUES(?, ?)")?,
+            pair: add("INSERT OR IGNORE INTO pair VALUES(?, ?, ?)")?,
+            new: add("INSERT OR IGNORE INTO new VALUES(?, ?, ?)")?,
+            gone: add("INSERT OR IGNORE INTO gone VALUES(?, ?, ?)")?,
             found: add("DELETE FROM gone WHERE t = ?")?,
         })
     }
@@ -107,20 +108,28 @@ impl Adder<'_> {
     }
 
     pub fn pair(&mut self, s: Field<'_>, t: Field<'_>) -> Result<()> {
-        self.pair.bind(1, s)?;
-        self.pair.bind(2, t)?;
-        self.pair.run()
+        three(&mut self.pair, s, t, Field::Null)
     }
 
     pub fn new_row(&mut self, s: Field<'_>) -> Result<()> {
-        self.new.bind(1, s)?;
-        self.new.run()
+        three(&mut self.new, s, Field::Null, Field::Null)
     }
 
     pub fn gone(&mut self, t: Field<'_>, deleted_at: Field<'_>) -> Result<()> {
-        self.gone.bind(1, t)?;
-        self.gone.bind(2, deleted_at)?;
-        self.gone.run()
+        three(&mut self.gone, t, deleted_at, Field::Null)
+    }
+
+    /// As the three above, by somebody who asked the target's log.
+    pub fn pair_there(&mut self, s: Field<'_>, t: Field<'_>, there: bool) -> Result<()> {
+        three(&mut self.pair, s, t, Field::Int(there.into()))
+    }
+
+    pub fn new_there(&mut self, s: Field<'_>, deleted_at: Field<'_>, there: bool) -> Result<()> {
+        three(&mut self.new, s, deleted_at, Field::Int(there.into()))
+    }
+
+    pub fn gone_there(&mut self, t: Field<'_>, deleted_at: Field<'_>, there: bool) -> Result<()> {
+        three(&mut self.gone, t, deleted_at, Field::Int(there.into()))
     }
 
     /// The target's row has its partner after all.
@@ -128,4 +137,11 @@ impl Adder<'_> {
         self.found.bind(1, t)?;
         self.found.run()
     }
+}
+
+fn three(q: &mut Stmt<'_>, a: Field<'_>, b: Field<'_>, c: Field<'_>) -> Result<()> {
+    q.bind(1, a)?;
+    q.bind(2, b)?;
+    q.bind(3, c)?;
+    q.run()
 }

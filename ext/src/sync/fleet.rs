@@ -1,7 +1,8 @@
 //! The syncs that `sync_mapping` lists: all of them, or those that are due.
 use super::{
-    ledger,
+    atomic, ledger,
     options::{Choice, SyncOptions},
+    receipt::Receipt,
     run::{self, Ends},
     side::Source,
 };
@@ -26,6 +27,8 @@ options! {
         stop_on_error: bool,
         /// Only tell what would be done.
         dry_run: bool,
+        /// All tables of all mappings, or nothing. Default off.
+        atomic: bool,
         /// Further options of sync_table, above those of the mapping.
         options: Json,
     }
@@ -128,6 +131,10 @@ fn parents_first(db: &Connection, schema: &str, tables: Vec<String>) -> Result<V
 
 /// Runs `list`; one result a table. What a table's failure is about stands in its result.
 pub fn all(host: &Connection, list: &[Mapping], o: &AllOptions) -> Result<Json> {
+    if o.atomic == Some(true) {
+        return together(host, list, o);
+    }
+    atomic::recover(host)?;
     let begun = Instant::now();
     let mut results: Vec<Json> = vec![];
     let mut copies: Vec<(String, PathBuf, bool)> = vec![];
@@ -189,6 +196,33 @@ pub fn all(host: &Connection, list: &[Mapping], o: &AllOptions) -> Result<Json> 
     }
     Ok(
         json!({"syncs": succeeded + failed, "succeeded": succeeded, "failed": failed, "rows": rows, "duration_s": begun.elapsed().as_secs_f64(), "backups_kept": kept, "results": results}),
+    )
+}
+
+fn together(host: &Connection, list: &[Mapping], o: &AllOptions) -> Result<Json> {
+    let begun = Instant::now();
+    let mut interrupt = Interrupt::of(host)?;
+    let (mut jobs, mut copies) = (vec![], vec![]);
+    for m in list {
+        let choice = m.choice(host, o)?;
+        if o.backup != Some(false) && !choice.dry_run && !copies.iter().any(|(t, ..): &(String, PathBuf, bool)| *t == m.target) {
+            back_up(host, m, &mut copies, &mut interrupt)?;
+        }
+        for table in m.tables(host, &choice.given)? {
+            jobs.push(atomic::Job { table, ends: Ends::resolve(host, &m.target, &choice.given)?, choice: choice.clone() });
+        }
+    }
+    let receipts = atomic::run(host, &jobs)?;
+    for (_, path, _) in copies {
+        std::fs::remove_file(&path)?;
+    }
+    if o.dry_run != Some(true) {
+        list.iter().try_for_each(|m| ran(host, m.id))?;
+    }
+    let rows: u64 = receipts.iter().map(|r| r.tally.changed()).sum();
+    let results: Vec<Json> = receipts.iter().map(Receipt::json).collect();
+    Ok(
+        json!({"syncs": results.len(), "succeeded": results.len(), "failed": 0, "rows": rows, "duration_s": begun.elapsed().as_secs_f64(), "backups_kept": [], "results": results}),
     )
 }
 

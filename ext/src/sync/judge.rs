@@ -71,32 +71,32 @@ pub fn judge<'c>(
     tick: &mut dyn FnMut() -> Result<()>,
 ) -> Result<()> {
     if choice.delete.unwrap_or(choice.full || tracked) {
-        let mut q = Stmt::prepare(&delta.db, "SELECT t, at FROM gone")?;
+        let mut q = Stmt::prepare(&delta.db, "SELECT t, at, there FROM gone")?;
         while q.step()? {
             tick()?;
             let t = Spot::of(q.field(0));
             need(target.seek(&t)?)?;
-            let conflict = deletion(shape, choice, target, q.field(1))?;
-            let action = if conflict.is_some() { Action::Skip } else { Action::Delete };
+            let (action, conflict) = deletion(shape, choice, target, q.field(1), There::of(q.field(2)))?;
             sink.row(Judged { action, conflict, s: None, t: Some(t), source, target, shape })?;
         }
     } else {
         sink.left(delta.count("gone")?);
     }
-    let mut q = Stmt::prepare(&delta.db, "SELECT s, t FROM pair")?;
+    let mut q = Stmt::prepare(&delta.db, "SELECT s, t, there FROM pair")?;
     while q.step()? {
         tick()?;
         let (s, t) = (Spot::of(q.field(0)), Spot::of(q.field(1)));
         need(source.seek(&s)? && target.seek(&t)?)?;
-        let (action, conflict) = pair(shape, source, target)?;
+        let (action, conflict) = pair(shape, source, target, There::of(q.field(2)))?;
         sink.row(Judged { action, conflict, s: Some(s), t: Some(t), source, target, shape })?;
     }
-    let mut q = Stmt::prepare(&delta.db, "SELECT s FROM new")?;
+    let mut q = Stmt::prepare(&delta.db, "SELECT s, at, there FROM new")?;
     while q.step()? {
         tick()?;
         let s = Spot::of(q.field(0));
         need(source.seek(&s)?)?;
-        sink.row(Judged { action: Action::Insert, conflict: None, s: Some(s), t: None, source, target, shape })?;
+        let (action, conflict) = insertion(shape, source, q.field(1), There::of(q.field(2)))?;
+        sink.row(Judged { action, conflict, s: Some(s), t: None, source, target, shape })?;
     }
     Ok(())
 }
@@ -106,42 +106,95 @@ fn need(found: bool) -> Result<()> {
     if found { Ok(()) } else { Err(Error::internal("a row vanished from a locked table")) }
 }
 
-fn pair(shape: &Shape, source: &Finder<'_>, target: &Finder<'_>) -> Result<(Action, Option<Conflict>)> {
-    let skip = |reason| (Action::Skip, Some(Conflict { winner: "target", reason }));
+/// Of a sync in both directions: whether the target changed the row, too, since both last met.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum There {
+    /// One direction only: nobody asked.
+    Unknown,
+    Unchanged,
+    Changed,
+}
+
+impl There {
+    fn of(f: Field<'_>) -> There {
+        match f {
+            Field::Int(0) => There::Unchanged,
+            Field::Int(_) => There::Changed,
+            _ => There::Unknown,
+        }
+    }
+}
+
+const BOTH: &str = "both sides changed it, the source later";
+type Verdict = (Action, Option<Conflict>);
+
+fn skip(reason: &'static str) -> Verdict {
+    (Action::Skip, Some(Conflict { winner: "target", reason }))
+}
+
+fn won(action: Action, there: There, reason: &'static str) -> Verdict {
+    (action, (there == There::Changed).then_some(Conflict { winner: "source", reason }))
+}
+
+fn pair(shape: &Shape, source: &Finder<'_>, target: &Finder<'_>, there: There) -> Result<Verdict> {
+    if there == There::Unchanged {
+        return Ok((Action::Update, None));
+    }
     let newer = || shape.timestamp.map(|i| micros(source.field(i)).cmp(&micros(target.field(i))));
     Ok(match shape.policy {
-        Policy::SourceWins => (Action::Update, None),
+        Policy::SourceWins => won(Action::Update, there, "the source wins by policy"),
         Policy::TargetWins => skip("the target wins by policy"),
         Policy::TimestampPriority => match newer() {
             Some(Ordering::Less) => skip("the target's row is newer"),
             Some(Ordering::Equal) => (Action::Update, Some(Conflict { winner: "source", reason: "both rows have the same time" })),
-            _ => (Action::Update, None),
+            _ => won(Action::Update, there, BOTH),
         },
         Policy::Error => match newer() {
-            Some(Ordering::Greater) => (Action::Update, None),
+            Some(Ordering::Greater) if there == There::Unknown => (Action::Update, None),
             order => {
-                let why = if order.is_some() { "the source's row is not newer" } else { "the rows differ" };
-                return Err(stop(shape, target, why));
+                let why = match order {
+                    _ if there == There::Changed => "both sides changed it",
+                    Some(_) => "the source's row is not newer",
+                    None => "the rows differ",
+                };
+                return Err(stop(shape, |i| target.field(i), why));
             }
         },
     })
 }
 
-fn deletion(shape: &Shape, choice: &Choice, target: &Finder<'_>, at: Field<'_>) -> Result<Option<Conflict>> {
-    if choice.full {
-        return Ok(None);
+/// `at`: when the source deleted the row, where its log says so.
+fn deletion(shape: &Shape, choice: &Choice, target: &Finder<'_>, at: Field<'_>, there: There) -> Result<Verdict> {
+    if choice.full || there == There::Unchanged {
+        return Ok((Action::Delete, None));
     }
     let newer = || shape.timestamp.is_some_and(|i| micros(at).is_some() && micros(target.field(i)) > micros(at));
     Ok(match shape.policy {
-        Policy::TargetWins => Some(Conflict { winner: "target", reason: "the target wins by policy" }),
-        Policy::TimestampPriority if newer() => Some(Conflict { winner: "target", reason: "changed after the source deleted it" }),
-        Policy::Error if newer() => return Err(stop(shape, target, "the target's row was changed after the source deleted it")),
-        _ => None,
+        Policy::TargetWins => skip("the target wins by policy"),
+        Policy::TimestampPriority if newer() => skip("changed after the source deleted it"),
+        Policy::Error if newer() || there == There::Changed => {
+            return Err(stop(shape, |i| target.field(i), "the target's row was changed after the source deleted it"));
+        }
+        _ => won(Action::Delete, there, "the source deleted it later"),
     })
 }
 
-fn stop(shape: &Shape, target: &Finder<'_>, why: &str) -> Error {
-    Error::new(Kind::Conflict, format!("conflict at {}:{}: {why}; nothing was changed", shape.target.name, label(shape, |i| target.field(i))))
+/// `at`: when the target deleted the row, where its log says so.
+fn insertion(shape: &Shape, source: &Finder<'_>, at: Field<'_>, there: There) -> Result<Verdict> {
+    if there != There::Changed {
+        return Ok((Action::Insert, None));
+    }
+    let older = || shape.timestamp.is_some_and(|i| micros(at).is_some() && micros(source.field(i)) < micros(at));
+    Ok(match shape.policy {
+        Policy::TargetWins => skip("the target wins by policy"),
+        Policy::TimestampPriority if older() => skip("the target deleted it later"),
+        Policy::Error => return Err(stop(shape, |i| source.field(i), "the target deleted it, and the source changed it")),
+        _ => won(Action::Insert, there, "changed after the target deleted it"),
+    })
+}
+
+fn stop<'f>(shape: &Shape, row: impl Fn(usize) -> Field<'f>, why: &str) -> Error {
+    Error::new(Kind::Conflict, format!("conflict at {}:{}: {why}; nothing was changed", shape.target.name, label(shape, row)))
         .hint("sync_diff shows all of them")
 }
 

@@ -1,4 +1,5 @@
 //! Carrying tables from one database into another, with a preview, a receipt and an undo.
+mod atomic;
 mod compare;
 mod create;
 mod delta;
@@ -40,14 +41,23 @@ pub const ROOM: Room = Room {
         Function {
             name: "sync_table",
             args: &[req("table", "the table, by the same name on both sides"), req("target", "schema, registered name or file"), options(SyncOptions::KEYS)],
-            returns: "json {sync_id, table, source, target, source_file, target_file, options, mode, inserted, updated, deleted, unchanged, conflicts, skipped, target_only_rows, duration_s, dry_run, method, passed_over[], conflict_policy, keys[], timestamp_column, created_table, digest, undo, tracked, read_by, retries, triggers_not_fired[], target_only_columns[], source_only_columns[], notes[]}",
+            returns: "json {sync_id, table, source, target, source_file, target_file, options, mode, inserted, updated, deleted, unchanged, conflicts, skipped, target_only_rows, duration_s, dry_run, method, passed_over[], conflict_policy, keys[], timestamp_column, created_table, digest, undo, tracked, read_by, retries, triggers_not_fired[], target_only_columns[], source_only_columns[], notes[]}; in both directions also back, the same of the way back",
             access: Access::Outside,
             summary: "Carries a table's rows into another database, in one transaction: what changed, or everything.",
             example: "SELECT json_extract(sync_table('session_tracking', 'analytics', '{\"source\":\"session_management\"}'), '$.inserted');",
             run: |call| {
                 let choice = Choice::parse(call.db, call.opt_text("options"))?;
                 let ends = run::Ends::resolve(call.db, call.text("target")?, &choice.given)?;
-                Ok(Value::Text(run::sync(call.db, call.text("table")?, &ends, &choice)?.json().to_string()))
+                let table = call.text("table")?;
+                if !choice.both {
+                    return Ok(Value::Text(run::sync(call.db, table, &ends, &choice)?.json().to_string()));
+                }
+                let (there, back) = run::both(call.db, table, &ends, &choice)?;
+                let mut receipt = there.json();
+                if let Some(fields) = receipt.as_object_mut() {
+                    fields.insert("back".into(), back.json());
+                }
+                Ok(Value::Text(receipt.to_string()))
             },
         },
         Function {
@@ -82,6 +92,15 @@ pub const ROOM: Room = Room {
                 let o: AllOptions = call.options()?;
                 Ok(Value::Text(fleet::all(call.db, &fleet::mappings(call.db, o.mapping)?, &o)?.to_string()))
             },
+        },
+        Function {
+            name: "recover_sync",
+            args: &[],
+            returns: "json [{group_id, outcome, syncs}]; outcome is finished or undone",
+            access: Access::Outside,
+            summary: "Ends atomic syncs over several targets that a crash left half committed: all of them or none. Every sync_all does so first.",
+            example: "SELECT recover_sync();",
+            run: |call| Ok(Value::Text(serde_json::Value::Array(atomic::recover(call.db)?).to_string())),
         },
         Function {
             name: "run_syncs",

@@ -23,6 +23,8 @@ options! {
         timestamp_column: String,
         /// SQL condition: only rows it holds for take part, on both sides.
         r#where: String,
+        /// to_target (default), or both: what the target changed comes back, too. Both sides must be tracked.
+        direction: String,
         /// Whether rows only the target has are deleted; default in mode full.
         delete: bool,
         /// Only tell what would be done.
@@ -113,6 +115,8 @@ pub struct Choice {
     pub audit_rows: bool,
     pub foreign_keys: bool,
     pub undo: bool,
+    /// In both directions.
+    pub both: bool,
     /// Whether a change log may stand in for a comparison.
     pub by_log: bool,
     pub given: SyncOptions,
@@ -138,6 +142,10 @@ impl Choice {
         let words: Vec<&'static str> = Method::WORDS.iter().map(|(w, _)| *w).collect();
         let method = word("method", &given.method, &words)?;
         let method = Method::WORDS.iter().find(|(w, _)| Some(*w) == method).map_or(Method::Auto, |(_, m)| *m);
+        let both = word("direction", &given.direction, &["to_target", "both"])? == Some("both");
+        if both && (full || given.r#where.is_some() || given.columns.is_some()) {
+            return Err(Error::argument("direction both carries whole rows that changed: it goes without mode full, where and columns"));
+        }
         let audit = word("audit", &given.audit, &["counts", "rows"])?;
         let setting = |key| settings::number(host, key).map(|n| n.clamp(0.0, f64::from(u32::MAX)) as u32);
         Ok(Choice {
@@ -151,6 +159,7 @@ impl Choice {
             audit_rows: audit == Some("rows"),
             foreign_keys: given.foreign_keys.unwrap_or(true),
             undo: given.undo.unwrap_or(true),
+            both,
             by_log: true,
             given,
             text: text.map(str::to_owned),

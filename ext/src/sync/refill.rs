@@ -11,7 +11,7 @@ use crate::{
         schema::table_body,
     },
     error::Result,
-    kit::Stmt,
+    kit::{Stmt, watched},
 };
 use rusqlite::Connection;
 
@@ -44,8 +44,8 @@ pub fn run(source: &Source<'_>, to: &Destination<'_>, shape: &Shape, choice: &Ch
     let into = qualified(target_schema, &shape.target.name);
     let why = if alike { attach(source, to).err() } else { Some("transfer: the tables are not made alike, or only some rows or columns are asked for".into()) };
     let rows = if why.is_none() {
-        (tick)()?;
-        target.execute(&format!("INSERT INTO {into} SELECT * FROM {}", qualified(SOURCE, &shape.source.name)), [])? as u64
+        let sql = format!("INSERT INTO {into} SELECT * FROM {}", qualified(SOURCE, &shape.source.name));
+        watched(target, tick, || Ok(target.execute(&sql, [])? as u64))?
     } else {
         by_rows(source, target, &into, shape, tick)?
     };

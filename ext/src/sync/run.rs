@@ -1,6 +1,6 @@
 //! One sync of one table, from the arguments to the receipt.
 use super::{
-    compare::{self, Compare, Found, Tracked},
+    compare::{self, Compare, Found, There, Tracked},
     create,
     delta::Delta,
     guards,
@@ -21,7 +21,7 @@ use crate::{
         ident::qualified,
         limit, schema,
     },
-    error::{At, Result},
+    error::{At, Error, Result},
     hub::{
         limits, settings,
         target::{Mode, Target},
@@ -48,6 +48,22 @@ impl Ends {
         refuse_same(host, &source, &target)?;
         Ok(Ends { source, target })
     }
+}
+
+/// In both directions: what the source has for the target, then what the target has for the source. Each is a sync of its
+/// own; stopped in between, the next run goes on.
+pub fn both(host: &Connection, table: &str, ends: &Ends, choice: &Choice) -> Result<(Receipt, Receipt)> {
+    let back = Ends { source: ends.target.clone(), target: ends.source.clone() };
+    for (end, other) in [(&ends.source, "the source"), (&ends.target, "the target")] {
+        let session = end.session(host, Mode::Read)?;
+        if Log::find(&session.db, &session.schema, table)?.is_none() {
+            schema::table(&session.db, &session.schema, table).at(format!("{other} {}", end.name))?;
+            return Err(Error::unsupported(format!("a sync in both directions needs the changes of both sides, and \"{table}\" is not tracked in {other}"))
+                .hint(format!("SELECT track_changes('{table}', '{{\"db\":\"{}\"}}')", end.name)));
+        }
+    }
+    let there = sync(host, table, ends, choice)?;
+    Ok((there, sync(host, table, &back, choice)?))
 }
 
 /// Synchronises `table`, tries again after a lock or an I/O error, and writes down how it went.
@@ -125,27 +141,70 @@ fn once(
     interrupt: &mut Interrupt<'_>,
     preview: Option<&mut dyn Sink>,
 ) -> Result<(Receipt, Delta)> {
+    let source = Source::open(host, &ends.source, &choice.given)?;
+    let mut target = Destination::open(host, &ends.target, choice.given.create == Some(true), choice.dry_run)?;
+    target.begin(choice.dry_run)?;
+    let Carried { receipt, delta, keys, changed } = carry(host, table, &source, &target, ends, choice, interrupt, preview)?;
+    if changed {
+        commit(host, target, &ends.target.name, choice.given.limit_mb, keys.iter())?;
+    }
+    Ok((receipt, delta))
+}
+
+/// A table whose rows are in the target's transaction.
+pub struct Carried {
+    pub receipt: Receipt,
+    pub delta: Delta,
+    /// To be checked before the commit.
+    pub keys: Option<guards::Keys>,
+    /// There is something to commit.
+    pub changed: bool,
+}
+
+/// The last checks, and the commit.
+pub fn commit<'k>(host: &Connection, target: Destination<'_>, name: &str, limit_mb: Option<f64>, keys: impl Iterator<Item = &'k guards::Keys>) -> Result<()> {
+    for k in keys {
+        k.check(target.db(), &target.schema)?;
+    }
+    let limit = limits::enforced(host, name, limit_mb)?;
+    limit::check_before_commit(target.db(), &target.schema, target.file.as_deref(), limit)?;
+    target.commit()
+}
+
+/// Brings one table's rows over, inside the transaction that is open on the target.
+#[expect(clippy::too_many_arguments, reason = "who takes part, what was chosen, and who watches")]
+pub fn carry(
+    host: &Connection,
+    table: &str,
+    source: &Source<'_>,
+    target: &Destination<'_>,
+    ends: &Ends,
+    choice: &Choice,
+    interrupt: &mut Interrupt<'_>,
+    preview: Option<&mut dyn Sink>,
+) -> Result<Carried> {
     let mut n = 0_u32;
     let mut tick = || {
         n = n.wrapping_add(1);
         if n.is_multiple_of(choice.batch) { interrupt.check() } else { Ok(()) }
     };
     let o = &choice.given;
-    let source = Source::open(host, &ends.source, o)?;
     let from = shape::source_table(source.db(), &source.schema, table, &source.name)?;
-    let mut target = Destination::open(host, &ends.target, o.create == Some(true), choice.dry_run)?;
-    target.begin(choice.dry_run)?;
     let to_schema = target.schema.clone();
     let place = || format!("target {}", ends.target.name);
     let delta = Delta::new()?;
     let found_table = schema::find_table(target.db(), &to_schema, &from.name).at(place())?;
     let (to, created) = match found_table {
         Some(t) => (shape::check(target.db(), t, "the target")?, false),
-        None if choice.dry_run => return would_create(&source, from, choice, ends).map(|r| (r, delta)),
+        None if choice.dry_run => {
+            let receipt = would_create(source, from, choice, ends)?;
+            return Ok(Carried { receipt, delta, keys: None, changed: false });
+        }
         None => (create::table(source.db(), &source.schema, &from, target.db(), &to_schema).at(place())?, true),
     };
+    let from_table = to.name.clone();
     let shape = Shape::of(source.db(), &source.schema, target.db(), &to_schema, from, to, choice)?;
-    let mut r = Receipt::begin(&shape, choice, &source, &target);
+    let mut r = Receipt::begin(&shape, choice, source, target);
     r.created_table = created;
     r.triggers_not_fired = guards::triggers(target.db(), &to_schema, &shape.target, o.triggers)?;
     if !choice.dry_run {
@@ -155,7 +214,10 @@ fn once(
     let (end, position) = compare::find(source.db(), &source.schema, &source.identity(), target.db(), &to_schema, &shape)?;
     let mut passed_over = vec![];
     let tracked = match (position, &end) {
-        (Ok(from), Some((log, to))) if choice.by_log => Some(Tracked { log: log.clone(), from, to: to.clone() }),
+        (Ok(from), Some((log, to))) if choice.by_log => {
+            let there = if choice.both { there(source, target, &from_table, &own_identity)? } else { None };
+            Some(Tracked { log: log.clone(), from, to: to.clone(), there })
+        }
         (Err(why), _) => {
             passed_over.push(format!("change_log: {why}"));
             None
@@ -176,7 +238,7 @@ fn once(
         && !lines
         && o.triggers != Some(true)
     {
-        let filled = refill::run(&source, &target, &shape, choice, &mut tick)?;
+        let filled = refill::run(source, target, &shape, choice, &mut tick)?;
         r.method = Method::Refill.word();
         r.passed_over = filled.passed_over;
         r.unchanged = Some(0);
@@ -190,14 +252,15 @@ fn once(
                 entry(&r, &shape, whole, (0, -1)).write(target.db(), &to_schema)?;
                 r.undo = true;
             }
-            finish(host, target, ends, &to_schema, choice, keys, end, &source)?;
+            follow(source, target, end.as_ref())?;
         }
-        return Ok((r, delta));
+        let changed = filled.rows > 0 || created || end.is_some();
+        return Ok(Carried { receipt: r, delta, keys, changed });
     }
 
     let compare = Compare {
         shape: &shape,
-        source: &source,
+        source,
         target: target.db(),
         target_schema: &to_schema,
         target_file: if choice.method == Method::Auto || choice.method == Method::Pages { target.readable_file() } else { Err(crate::db::pages::Why::Sql) },
@@ -221,11 +284,11 @@ fn once(
             judge(&delta, &shape, choice, by_log, (&mut from_rows, &mut to_rows), sink, &mut tick)?;
         }
         r.tally = tally;
-        return Ok((r, delta));
+        return Ok(Carried { receipt: r, delta, keys, changed: false });
     }
     let moves = end.is_some() && !(unmoved && by_log);
     if delta.is_empty()? && !created && !moves {
-        return Ok((r, delta));
+        return Ok(Carried { receipt: r, delta, keys, changed: false });
     }
     {
         let db = target.db();
@@ -252,34 +315,24 @@ fn once(
         }
     }
     drop(from_rows);
-    let changes = r.tally.changed() > 0 || r.tally.conflicts > 0 || created || moves;
-    if changes {
-        finish(host, target, ends, &to_schema, choice, keys, end, &source)?;
-    }
-    Ok((r, delta))
+    follow(source, target, end.as_ref())?;
+    let changed = r.tally.changed() > 0 || r.tally.conflicts > 0 || created || moves;
+    Ok(Carried { receipt: r, delta, keys, changed })
 }
 
-/// The last checks, the position in the source's log, the commit.
-#[expect(clippy::too_many_arguments, reason = "the end of one function, told apart for its two ways")]
-fn finish(
-    host: &Connection,
-    target: Destination<'_>,
-    ends: &Ends,
-    schema: &str,
-    choice: &Choice,
-    keys: Option<guards::Keys>,
-    end: Option<(Log, Position)>,
-    source: &Source<'_>,
-) -> Result<()> {
-    if let Some(keys) = keys {
-        keys.check(target.db(), schema)?;
+/// Stores how far the target has followed the source's log, with the rows.
+fn follow(source: &Source<'_>, target: &Destination<'_>, end: Option<&(Log, Position)>) -> Result<()> {
+    match end {
+        Some((log, end)) => end.write(target.db(), &target.schema, log, &source.identity()),
+        None => Ok(()),
     }
-    if let Some((log, end)) = end {
-        end.write(target.db(), schema, &log, &source.identity())?;
-    }
-    let limit = limits::enforced(host, &ends.target.name, choice.given.limit_mb)?;
-    limit::check_before_commit(target.db(), schema, target.file.as_deref(), limit)?;
-    target.commit()
+}
+
+/// The target's own log, for a sync in both directions.
+fn there(source: &Source<'_>, target: &Destination<'_>, table: &str, own_identity: &str) -> Result<Option<There>> {
+    let Some(log) = Log::find(target.db(), &target.schema, table)? else { return Ok(None) };
+    let seen = Position::read(source.db(), &source.schema, &log, own_identity)?.map_or(0, |p| p.seq);
+    Ok(Some(There { log, seen }))
 }
 
 fn entry(r: &Receipt, shape: &Shape, whole_digest: Option<String>, (first_n, last_n): (i64, i64)) -> ledger::Entry {

@@ -86,7 +86,9 @@ pub struct Writer<'a> {
     conflict: Option<Stmt<'a>>,
     known_conflict: Option<Stmt<'a>>,
     log: Option<(Log, Stmt<'a>)>,
-    line: Option<Stmt<'a>>,
+    line: Stmt<'a>,
+    /// Skips are told row by row in any case.
+    every_line: bool,
     park: Stmt<'a>,
     /// What is written is what was read: no column transforms it, none is the target's own.
     exact: bool,
@@ -147,7 +149,7 @@ impl<'a> Writer<'a> {
         names: Names<'a>,
         undo: Option<Undo<'a>>,
         log: Option<Log>,
-        lines: bool,
+        every_line: bool,
     ) -> Result<Writer<'a>> {
         let table = qualified(schema, &shape.target.name);
         let set = |columns: &[(usize, &str)]| columns.iter().map(|(i, c)| format!("{} = ?{}", quote(c), i + 1)).collect::<Vec<_>>().join(", ");
@@ -172,7 +174,8 @@ impl<'a> Writer<'a> {
             conflict: None,
             known_conflict: None,
             log: log.map(|l| l.append(db).map(|q| (l, q))).transpose()?,
-            line: if lines { Some(Stmt::prepare(&delta.db, "INSERT INTO line VALUES(?)")?) } else { None },
+            line: Stmt::prepare(&delta.db, "INSERT INTO line VALUES(?)")?,
+            every_line,
             park: Stmt::prepare(&delta.db, "INSERT INTO parked VALUES(?, ?)")?,
             exact: shape.same_types() && shape.target_only.is_empty(),
             shape,
@@ -285,9 +288,10 @@ impl<'a> Writer<'a> {
         let Some(conflict) = j.conflict else { return Ok(()) };
         let width = self.shape.columns.len();
         let source = j.s.as_ref().map(|_| record::encode((0..width).map(|i| j.source.field(i))));
-        let target = j.target.image();
+        let target = j.t.as_ref().map(|_| j.target.image());
+        let target_row = target.as_deref().map_or(Field::Null, Field::Blob);
         let source_row = source.as_deref().map_or(Field::Null, Field::Blob);
-        let label = label(self.shape, |i| j.target.field(i));
+        let label = label(self.shape, |i| if j.t.is_some() { j.target.field(i) } else { j.source.field(i) });
         if self.conflict.is_none() {
             let sql = format!(
                 "INSERT INTO {}(sync_id, source_db, table_name, row_key, winner, reason, columns, keys, source_row, target_row, recorded_at) VALUES(?,?,?,?,?,?,?,?,?,?,?)",
@@ -303,7 +307,7 @@ impl<'a> Writer<'a> {
             known.bind(1, Field::Text(self.shape.target.name.as_bytes()))?;
             known.bind(2, Field::Text(label.as_bytes()))?;
             known.bind(3, source_row)?;
-            known.bind(4, Field::Blob(&target))?;
+            known.bind(4, target_row)?;
             let told = known.step()?;
             known.reset();
             if told {
@@ -319,7 +323,7 @@ impl<'a> Writer<'a> {
             q.bind(i + 1, Field::Text(t.as_bytes()))?;
         }
         q.bind(9, source_row)?;
-        q.bind(10, Field::Blob(&target))?;
+        q.bind(10, target_row)?;
         q.bind(11, Field::Text(now.as_bytes()))?;
         q.run()
     }
@@ -338,11 +342,11 @@ impl Sink for Writer<'_> {
     fn row(&mut self, mut j: Judged<'_, '_>) -> Result<()> {
         self.tally.count(&j);
         self.keep_conflict(&j)?;
-        if let Some(line) = &mut self.line {
+        if self.every_line || j.action == Action::Skip {
             let of = |f: &Finder<'_>| label(self.shape, |i| f.field(i));
             let text = format!("{} {}:{}", j.action.word(), self.shape.target.name, if j.t.is_some() { of(j.target) } else { of(j.source) });
-            line.bind(1, Field::Text(text.as_bytes()))?;
-            line.run()?;
+            self.line.bind(1, Field::Text(text.as_bytes()))?;
+            self.line.run()?;
         }
         match (j.action, j.s.clone(), j.t.clone()) {
             (Action::Delete, _, Some(t)) => {

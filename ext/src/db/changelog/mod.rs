@@ -143,21 +143,18 @@ impl Log {
         Ok(q)
     }
 
-    /// How many keys `pending` gives.
-    pub fn count_pending(&self, db: &Connection, after: i64) -> Result<i64> {
-        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {} WHERE seq > ? GROUP BY {})", self.qualified(), self.columns());
-        Ok(db.query_row(&sql, [after], |r| r.get(0))?)
+    /// The last entry of one key after entry `after` that `origin` did not write: binds the key, then `origin`; gives `deleted_at`.
+    pub fn since<'c>(&self, db: &'c Connection, after: i64) -> Result<Stmt<'c>> {
+        let keys = (1..=self.key.len()).map(|i| format!("k{i} = ?{i}")).collect::<Vec<_>>().join(" AND ");
+        let origin = self.key.len() + 1;
+        let sql = format!("SELECT deleted_at FROM {} WHERE seq > {after} AND {keys} AND origin IS NOT ?{origin} ORDER BY seq DESC LIMIT 1", self.qualified());
+        Stmt::prepare(db, &sql)
     }
 
     /// A statement that adds an entry, for a writer whose triggers are off: binds the key, then `deleted_at`, then `origin`.
     pub fn append<'c>(&self, db: &'c Connection) -> Result<Stmt<'c>> {
         let marks = vec!["?"; self.key.len() + 2].join(", ");
         Stmt::prepare(db, &format!("INSERT INTO {}({}, deleted_at, origin) VALUES({marks})", self.qualified(), self.columns()))
-    }
-
-    /// Says that the entries after `after` are `origin`'s: a sync marks what it wrote, so that it does not go back there.
-    pub fn set_origin(&self, db: &Connection, after: i64, origin: &str) -> Result<usize> {
-        Ok(db.execute(&format!("UPDATE {} SET origin = ?2 WHERE seq > ?1 AND origin IS NULL", self.qualified()), (after, origin))?)
     }
 
     /// Keeps the last entry of each key and origin; what is pending for any position stays the same. Gives the number removed.

@@ -16,6 +16,33 @@ pub struct Tracked {
     pub log: Log,
     pub from: Position,
     pub to: Position,
+    /// Of a sync in both directions: what the target itself changed since the source last had everything from it.
+    pub there: Option<There>,
+}
+
+/// The target's own log, and how far the source has followed it.
+pub struct There {
+    pub log: Log,
+    pub seen: i64,
+}
+
+impl There {
+    /// Whether the target changed the row with this key, and when it deleted it, if that was the last it did.
+    fn changed(&self, target: &Connection, key: &[(&str, Field<'_>)], source: &str) -> Result<Option<Option<String>>> {
+        let mut q = self.log.since(target, self.seen)?;
+        for (i, k) in self.log.key.iter().enumerate() {
+            let value = key.iter().find(|(n, _)| crate::db::ident::same(n, k)).map_or(Field::Null, |(_, v)| *v);
+            q.bind(i + 1, value)?;
+        }
+        q.bind(self.log.key.len() + 1, Field::Text(source.as_bytes()))?;
+        if !q.step()? {
+            return Ok(None);
+        }
+        Ok(Some(match q.field(0) {
+            Field::Text(t) => Some(String::from_utf8_lossy(t).into_owned()),
+            _ => None,
+        }))
+    }
 }
 
 /// The log of the source's table, its end as this snapshot sees it, and whether the target can go on from where it stands.
@@ -70,15 +97,29 @@ pub fn run(c: &mut Compare<'_>, t: &Tracked) -> Result<bool> {
         if key.iter().any(|v| matches!(v, Field::Null)) {
             return Ok(false);
         }
-        match (source.spot_of(&key, by_rowid)?, target.spot_of(&key, by_rowid)?) {
-            (Some(a), Some(b)) => {
+        let spots = (source.spot_of(&key, by_rowid)?, target.spot_of(&key, by_rowid)?);
+        let there = match &t.there {
+            Some(there) => {
+                let named: Vec<(&str, Field<'_>)> = s.key_names().into_iter().zip(key.iter().copied()).collect();
+                Some(there.changed(c.target, &named, &c.source.identity())?)
+            }
+            None => None,
+        };
+        let deleted_there = there.as_ref().and_then(|c| c.as_ref()).and_then(|at| at.as_deref()).map_or(Field::Null, |at| Field::Text(at.as_bytes()));
+        match (spots, &there) {
+            ((Some(a), Some(b)), _) => {
                 if source.seek(&a)? && target.seek(&b)? && (0..s.columns.len()).any(|i| source.field(i) != target.field(i)) {
-                    add.pair(a.field(), b.field())?;
+                    match &there {
+                        Some(changed) => add.pair_there(a.field(), b.field(), changed.is_some())?,
+                        None => add.pair(a.field(), b.field())?,
+                    }
                 }
             }
-            (Some(a), None) => add.new_row(a.field())?,
-            (None, Some(b)) => add.gone(b.field(), pending.field(t.log.key.len() + 1))?,
-            (None, None) => {}
+            ((Some(a), None), Some(changed)) => add.new_there(a.field(), deleted_there, changed.is_some())?,
+            ((Some(a), None), None) => add.new_row(a.field())?,
+            ((None, Some(b)), Some(changed)) => add.gone_there(b.field(), pending.field(t.log.key.len() + 1), changed.is_some())?,
+            ((None, Some(b)), None) => add.gone(b.field(), pending.field(t.log.key.len() + 1))?,
+            ((None, None), _) => {}
         }
     }
     Ok(true)

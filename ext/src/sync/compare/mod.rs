@@ -15,7 +15,7 @@ mod keys;
 mod log;
 mod rowid;
 
-pub use log::{Tracked, find};
+pub use log::{There, Tracked, find};
 
 use super::{
     delta::Delta,
