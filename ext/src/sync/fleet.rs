@@ -212,10 +212,12 @@ fn together(host: &Connection, list: &[Mapping], o: &AllOptions) -> Result<Json>
             jobs.push(atomic::Job { table, ends: Ends::resolve(host, &m.target, &choice.given)?, choice: choice.clone() });
         }
     }
-    let receipts = atomic::run(host, &jobs)?;
+    let receipts = atomic::run(host, &jobs);
+    // All or nothing: a failure changed nothing, and needs no copy.
     for (_, path, _) in copies {
         std::fs::remove_file(&path)?;
     }
+    let receipts = receipts?;
     if o.dry_run != Some(true) {
         list.iter().try_for_each(|m| ran(host, m.id))?;
     }

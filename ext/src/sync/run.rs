@@ -56,10 +56,11 @@ pub fn both(host: &Connection, table: &str, ends: &Ends, choice: &Choice) -> Res
     let back = Ends { source: ends.target.clone(), target: ends.source.clone() };
     for (end, other) in [(&ends.source, "the source"), (&ends.target, "the target")] {
         let session = end.session(host, Mode::Read)?;
+        let place = end.file(host)?.map_or_else(|| session.schema.clone(), |f| f.display().to_string());
         if Log::find(&session.db, &session.schema, table)?.is_none() {
             schema::table(&session.db, &session.schema, table).at(format!("{other} {}", end.name))?;
             return Err(Error::unsupported(format!("a sync in both directions needs the changes of both sides, and \"{table}\" is not tracked in {other}"))
-                .hint(format!("SELECT track_changes('{table}', '{{\"db\":\"{}\"}}')", end.name)));
+                .hint(format!("SELECT track_changes('{table}', '{{\"db\":\"{place}\"}}')")));
         }
     }
     let there = sync(host, table, ends, choice)?;
