@@ -134,7 +134,8 @@ impl<T, E: Into<Error>> At<T> for std::result::Result<T, E> {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} [{}]", self.message, self.kind.tag())
+        // A C string ends at its first NUL, and the tag would be lost: names and keys may hold one.
+        write!(f, "{} [{}]", self.message.replace('\0', "\\0"), self.kind.tag())
     }
 }
 

@@ -5,6 +5,7 @@
 //! pair  s, t, there      one row, two contents
 //! new   s, at, there     only the source has it; when the target deleted it, where that is known
 //! gone  t, at, there     only the target has it; when the source deleted it, where that is known
+//!       known            1 where the source is known to have had the row
 //!       there            the target changed it, too, since both last met: NULL where nobody asked
 //! line         what goes into the log once the sync is done
 //! ```
@@ -51,7 +52,7 @@ impl Delta {
              CREATE TABLE raw(kind INTEGER, r INTEGER);
              CREATE TABLE pair(s, t, there);
              CREATE TABLE new(s, at, there);
-             CREATE TABLE gone(t PRIMARY KEY, at, there) WITHOUT ROWID;
+             CREATE TABLE gone(t PRIMARY KEY, at, there, known INTEGER NOT NULL) WITHOUT ROWID;
              CREATE TABLE line(text TEXT)",
         )?;
         Ok(Delta { db })
@@ -65,13 +66,10 @@ impl Delta {
             // Only a change log meets a row twice; it adds unique indexes.
             pair: add("INSERT OR IGNORE INTO pair VALUES(?, ?, ?)")?,
             new: add("INSERT OR IGNORE INTO new VALUES(?, ?, ?)")?,
-            gone: add("INSERT OR IGNORE INTO gone VALUES(?, ?, ?)")?,
+            gone: add("INSERT OR IGNORE INTO gone VALUES(?, NULL, NULL, 0)")?,
+            deleted: add("INSERT OR IGNORE INTO gone VALUES(?, ?, ?, 1)")?,
             found: add("DELETE FROM gone WHERE t = ?")?,
         })
-    }
-
-    pub fn count(&self, table: &str) -> Result<u64> {
-        Ok(self.db.query_row(&format!("SELECT count(*) FROM {table}"), [], |r| r.get::<_, i64>(0))? as u64)
     }
 
     pub fn is_empty(&self) -> Result<bool> {
@@ -89,6 +87,7 @@ pub struct Adder<'d> {
     pair: Stmt<'d>,
     new: Stmt<'d>,
     gone: Stmt<'d>,
+    deleted: Stmt<'d>,
     found: Stmt<'d>,
 }
 
@@ -115,8 +114,14 @@ impl Adder<'_> {
         three(&mut self.new, s, Field::Null, Field::Null)
     }
 
-    pub fn gone(&mut self, t: Field<'_>, deleted_at: Field<'_>) -> Result<()> {
-        three(&mut self.gone, t, deleted_at, Field::Null)
+    pub fn gone(&mut self, t: Field<'_>) -> Result<()> {
+        self.gone.bind(1, t)?;
+        self.gone.run()
+    }
+
+    /// The source's log tells that the row was there, and perhaps when it was deleted.
+    pub fn deleted(&mut self, t: Field<'_>, deleted_at: Field<'_>) -> Result<()> {
+        three(&mut self.deleted, t, deleted_at, Field::Null)
     }
 
     /// As the three above, by somebody who asked the target's log.
@@ -129,7 +134,7 @@ impl Adder<'_> {
     }
 
     pub fn gone_there(&mut self, t: Field<'_>, deleted_at: Field<'_>, there: bool) -> Result<()> {
-        three(&mut self.gone, t, deleted_at, Field::Int(there.into()))
+        three(&mut self.deleted, t, deleted_at, Field::Int(there.into()))
     }
 
     /// The target's row has its partner after all.

@@ -65,23 +65,29 @@ pub fn judge<'c>(
     delta: &Delta,
     shape: &Shape,
     choice: &Choice,
-    tracked: bool,
     (source, target): (&mut Finder<'c>, &mut Finder<'c>),
     sink: &mut dyn Sink,
     tick: &mut dyn FnMut() -> Result<()>,
 ) -> Result<()> {
-    if choice.delete.unwrap_or(choice.full || tracked) {
-        let mut q = Stmt::prepare(&delta.db, "SELECT t, at, there FROM gone")?;
-        while q.step()? {
-            tick()?;
-            let t = Spot::of(q.field(0));
-            need(target.seek(&t)?)?;
-            let (action, conflict) = deletion(shape, choice, target, q.field(1), There::of(q.field(2)))?;
-            sink.row(Judged { action, conflict, s: None, t: Some(t), source, target, shape })?;
-        }
-    } else {
-        sink.left(delta.count("gone")?);
+    // Unasked, only those go that the source is known to have had: the others may be the target's own.
+    let least = match choice.delete.unwrap_or(choice.full) {
+        true => 0,
+        false if choice.delete.is_none() => 1,
+        false => 2,
+    };
+    let mut q = Stmt::prepare(&delta.db, "SELECT t, at, there FROM gone WHERE known >= ?")?;
+    q.bind(1, Field::Int(least))?;
+    while q.step()? {
+        tick()?;
+        let t = Spot::of(q.field(0));
+        need(target.seek(&t)?)?;
+        let (action, conflict) = deletion(shape, choice, target, q.field(1), There::of(q.field(2)))?;
+        sink.row(Judged { action, conflict, s: None, t: Some(t), source, target, shape })?;
     }
+    let mut q = Stmt::prepare(&delta.db, "SELECT count(*) FROM gone WHERE known < ?")?;
+    q.bind(1, Field::Int(least))?;
+    q.step()?;
+    sink.left(q.int(0) as u64);
     let mut q = Stmt::prepare(&delta.db, "SELECT s, t, there FROM pair")?;
     while q.step()? {
         tick()?;
@@ -209,7 +215,7 @@ pub fn label<'f>(shape: &Shape, field: impl Fn(usize) -> Field<'f>) -> String {
         text.push('…');
     }
     // A log has one line a row.
-    text.replace(['\n', '\r'], " ")
+    text.replace(['\n', '\r', '\0'], " ")
 }
 
 /// A value as people read it.

@@ -42,13 +42,21 @@ pub fn run(source: &Source<'_>, to: &Destination<'_>, shape: &Shape, choice: &Ch
         && choice.given.columns.is_none();
     let (target, target_schema) = (to.db(), to.schema.as_str());
     let into = qualified(target_schema, &shape.target.name);
-    let why = if alike { attach(source, to).err() } else { Some("transfer: the tables are not made alike, or only some rows or columns are asked for".into()) };
-    let rows = if why.is_none() {
-        let sql = format!("INSERT INTO {into} SELECT * FROM {}", qualified(SOURCE, &shape.source.name));
-        watched(target, tick, || Ok(target.execute(&sql, [])? as u64))?
-    } else {
-        by_rows(source, target, &into, shape, tick)?
+    let mut why =
+        if alike { attach(source, to).err() } else { Some("transfer: the tables are not made alike, or only some rows or columns are asked for".into()) };
+    let mut transfer = None;
+    if why.is_none() {
+        // Where SQLite cannot take over b-trees (an index differs), `*` brings computed columns, too, and it refuses.
+        match target.prepare(&format!("INSERT INTO {into} SELECT * FROM {}", qualified(SOURCE, &shape.source.name))) {
+            Ok(q) => transfer = Some(q),
+            Err(e) => why = Some(format!("transfer: {e}")),
+        }
+    }
+    let rows = match &mut transfer {
+        Some(q) => watched(target, tick, || Ok(q.execute([])? as u64))?,
+        None => by_rows(source, target, &into, shape, tick)?,
     };
+    drop(transfer);
     // The snapshot holds what was transferred, unless somebody committed in between.
     let digest = match &source.reader {
         Reader::Own(snapshot) if why.is_none() && snapshot.again().is_some() => digest::of_snapshot(snapshot, &shape.source.name, tick)?,
@@ -64,10 +72,16 @@ fn by_rows(source: &Source<'_>, target: &Connection, into: &str, shape: &Shape, 
     let columns = list(shape.columns.iter().map(String::as_str));
     let mut add = Stmt::prepare(target, &format!("INSERT OR ABORT INTO {into}({columns}) VALUES({marks})"))?;
     let skip = usize::from(shape.rowids.is_some());
+    // Handed over as UTF-16, a text that begins with U+FEFF would lose it: SQLite takes it for a byte order mark.
+    let utf8 = source.db().query_row("PRAGMA encoding", [], |r| r.get::<_, String>(0))? == "UTF-8";
     while q.step()? {
         (tick)()?;
         for i in 0..shape.columns.len() {
-            add.bind_column(i + 1, &q, i + skip)?;
+            if utf8 {
+                add.bind_column(i + 1, &q, i + skip)?;
+            } else {
+                add.bind(i + 1, q.field(i + skip))?;
+            }
         }
         add.run()?;
         rows += 1;

@@ -1,6 +1,6 @@
 //! One sync of one table, from the arguments to the receipt.
 use super::{
-    compare::{self, Compare, Found, There, Tracked},
+    compare::{self, Compare, Followed, Found, There},
     create,
     delta::Delta,
     guards,
@@ -212,19 +212,13 @@ pub fn carry(
         target.fire_triggers(o.triggers == Some(true))?;
     }
     let own_identity = identity(target.file.as_deref(), &to_schema);
-    let (end, position) = compare::find(source.db(), &source.schema, &source.identity(), target.db(), &to_schema, &shape)?;
-    let mut passed_over = vec![];
-    let tracked = match (position, &end) {
-        (Ok(from), Some((log, to))) if choice.by_log => {
-            let there = if choice.both { there(source, target, &from_table, &own_identity)? } else { None };
-            Some(Tracked { log: log.clone(), from, to: to.clone(), there })
-        }
-        (Err(why), _) => {
-            passed_over.push(format!("change_log: {why}"));
-            None
-        }
-        (Ok(_), _) => None,
-    };
+    let followed = shape.follower(&source.identity());
+    let Followed { end, tracked, why_not } = compare::find(source, &followed, target.db(), &to_schema, &shape, choice)?;
+    let end = end.map(|(log, at)| (log, at, followed));
+    let mut tracked = tracked.filter(|_| choice.by_log);
+    if let Some(t) = tracked.as_mut().filter(|_| choice.both) {
+        t.there = there(source, target, &from_table, &shape.follower_back(&own_identity))?;
+    }
     let unmoved = tracked.as_ref().is_some_and(|t| t.from == t.to);
     let keys = if choice.foreign_keys && !choice.dry_run { Some(guards::Keys::before(target.db(), &to_schema, &shape.target.name)?) } else { None };
     let empty = is_empty(target.db(), &to_schema, &shape.target.name)?;
@@ -232,7 +226,7 @@ pub fn carry(
     let lines = choice.audit_rows || settings::text(host, "sync.log_path")?.is_some();
 
     if !choice.dry_run
-        && tracked.is_none()
+        && (tracked.is_none() || choice.full)
         && empty
         && matches!(choice.method, Method::Auto | Method::Refill)
         && own_log.is_none()
@@ -253,7 +247,7 @@ pub fn carry(
                 entry(&r, &shape, whole, (0, -1)).write(target.db(), &to_schema)?;
                 r.undo = true;
             }
-            follow(source, target, end.as_ref())?;
+            follow(target, end.as_ref())?;
         }
         let changed = filled.rows > 0 || created || end.is_some();
         return Ok(Carried { receipt: r, delta, keys, changed });
@@ -270,7 +264,7 @@ pub fn carry(
         tick: &mut tick,
     };
     let method = if choice.method == Method::Refill { Method::Auto } else { choice.method };
-    let Found { method, unchanged, passed_over } = compare.run(method, tracked.as_ref(), passed_over)?;
+    let Found { method, unchanged, passed_over } = compare.run(method, tracked.as_ref(), why_not.as_deref())?;
     r.method = method.word();
     r.unchanged = unchanged;
     r.passed_over = passed_over;
@@ -280,9 +274,9 @@ pub fn carry(
     if choice.dry_run {
         let mut to_rows = Finder::target(target.db(), &to_schema, &shape)?;
         let mut tally = Tally::default();
-        judge(&delta, &shape, choice, by_log, (&mut from_rows, &mut to_rows), &mut tally, &mut tick)?;
+        judge(&delta, &shape, choice, (&mut from_rows, &mut to_rows), &mut tally, &mut tick)?;
         if let Some(sink) = preview {
-            judge(&delta, &shape, choice, by_log, (&mut from_rows, &mut to_rows), sink, &mut tick)?;
+            judge(&delta, &shape, choice, (&mut from_rows, &mut to_rows), sink, &mut tick)?;
         }
         r.tally = tally;
         return Ok(Carried { receipt: r, delta, keys, changed: false });
@@ -303,7 +297,7 @@ pub fn carry(
         let names = Names { sync_id: &r.sync_id, source: &source.name, origin: &source.identity() };
         // Skips are told row by row in any case.
         let mut w = Writer::new(db, &to_schema, &shape, &delta, names, undo, own_log, true)?;
-        judge(&delta, &shape, choice, by_log, (&mut from_rows, &mut to_rows), &mut w, &mut tick)?;
+        judge(&delta, &shape, choice, (&mut from_rows, &mut to_rows), &mut w, &mut tick)?;
         w.finish(&mut from_rows, &mut to_rows)?;
         r.tally = w.tally;
         r.digest = w.sum.hex();
@@ -316,15 +310,15 @@ pub fn carry(
         }
     }
     drop(from_rows);
-    follow(source, target, end.as_ref())?;
+    follow(target, end.as_ref())?;
     let changed = r.tally.changed() > 0 || r.tally.conflicts > 0 || created || moves;
     Ok(Carried { receipt: r, delta, keys, changed })
 }
 
 /// Stores how far the target has followed the source's log, with the rows.
-fn follow(source: &Source<'_>, target: &Destination<'_>, end: Option<&(Log, Position)>) -> Result<()> {
+fn follow(target: &Destination<'_>, end: Option<&(Log, Position, String)>) -> Result<()> {
     match end {
-        Some((log, end)) => end.write(target.db(), &target.schema, log, &source.identity()),
+        Some((log, end, followed)) => end.write(target.db(), &target.schema, log, followed),
         None => Ok(()),
     }
 }

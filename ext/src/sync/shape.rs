@@ -137,6 +137,16 @@ impl Shape {
         self.key.iter().filter_map(|k| self.source_columns.get(*k)).map(String::as_str).collect()
     }
 
+    /// What a target's position in the source's log is kept by: where only some columns travel, others may still be owed.
+    pub fn follower(&self, identity: &str) -> String {
+        follower(identity, &self.source_columns, &self.source_only)
+    }
+
+    /// The same for the way back.
+    pub fn follower_back(&self, identity: &str) -> String {
+        follower(identity, &self.columns, &self.target_only)
+    }
+
     pub fn is_multiset(&self) -> bool {
         self.key.is_empty()
     }
@@ -188,6 +198,15 @@ impl Shape {
             _ => false,
         })
     }
+}
+
+fn follower(identity: &str, carried: &[String], left: &[String]) -> String {
+    if left.is_empty() {
+        return identity.to_owned();
+    }
+    let mut columns: Vec<String> = carried.iter().map(|c| quote(&c.to_lowercase())).collect();
+    columns.sort();
+    format!("{identity}({})", columns.join(","))
 }
 
 /// The source's table, or why it cannot be synchronised.

@@ -20,6 +20,7 @@ pub fn verify(host: &Connection, sync_id: &str) -> Result<Json> {
     let mut choice = Choice::parse(host, Some(&past.options.to_string()).filter(|t| *t != "null").map(String::as_str))?;
     // A log tells what was to be carried; what is there is read.
     choice.by_log = false;
+    choice.method = super::options::Method::Auto;
     choice.given.dry_run = Some(true);
     let ends = Ends { source: Target::resolve(host, Some(source))?, target: past.target.clone() };
     let mut seen = Tally::default();

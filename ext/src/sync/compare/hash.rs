@@ -92,7 +92,7 @@ fn join_share(c: &mut Compare<'_>, hasher: Hasher, share: u64, shares: u64) -> R
         }
     }
     for (e, _) in all.iter().zip(&used).filter(|(_, used)| !**used) {
-        add.gone(Field::Int(e.rowid), Field::Null)?;
+        add.gone(Field::Int(e.rowid))?;
     }
     drop(a);
     if s.condition.is_some() {

@@ -1,7 +1,7 @@
 //! Tables found by key: WITHOUT ROWID, in key order; or row by row, where only SQLite knows the order of keys.
 use super::Compare;
 use crate::{
-    db::record,
+    db::{ident::qualified, record},
     error::{Error, Kind, Result},
     kit::{Field, Stmt},
     sync::{
@@ -55,7 +55,7 @@ pub fn merge(c: &mut Compare<'_>) -> Result<u64> {
             Ordering::Equal if (0..width).all(|i| a.field(i + skip) == b.field(i + skip)) => equal += 1,
             Ordering::Equal => add.pair(spot(s, &a, &key(s, &a)?).field(), spot(s, &b, &key(s, &b)?).field())?,
             Ordering::Less => add.new_row(spot(s, &a, &key(s, &a)?).field())?,
-            Ordering::Greater => add.gone(spot(s, &b, &key(s, &b)?).field(), Field::Null)?,
+            Ordering::Greater => add.gone(spot(s, &b, &key(s, &b)?).field())?,
         }
         if order != Ordering::Greater {
             more_a = a.step()?;
@@ -101,7 +101,6 @@ fn outside(c: &mut Compare<'_>) -> Result<()> {
 /// Each source row by key in the target, then each target row by key in the source; gives the number of equal rows.
 pub fn lookup(c: &mut Compare<'_>) -> Result<u64> {
     let s = c.shape;
-    let mut source = Finder::source(c.source.db(), &c.source.schema, s)?;
     let mut target = Finder::target(c.target, c.target_schema, s)?;
     let mut add = c.delta.adder()?;
     let by_rowid = s.rowids.is_some();
@@ -124,12 +123,20 @@ pub fn lookup(c: &mut Compare<'_>) -> Result<u64> {
     }
     drop(a);
     target.release();
+    // A row that the condition leaves out in the source is not there.
+    let table = qualified(&c.source.schema, &s.source.name);
+    let condition = s.condition.as_ref().map_or(String::new(), |w| format!(" AND ({w}\n)"));
+    let mut there = Stmt::prepare(c.source.db(), &format!("SELECT 1 FROM {table} WHERE {}{condition}", s.by_key(s.source_key_names(), 1)))?;
     let mut b = Stmt::prepare(c.target, &format!("{}{}", s.select_target(c.target_schema), s.filter()))?;
     while b.step()? {
         (c.tick)()?;
         let key = key(s, &b)?;
-        if source.spot_of(&key, by_rowid)?.is_none() {
-            add.gone(spot(s, &b, &key).field(), Field::Null)?;
+        there.reset();
+        for (i, v) in key.iter().enumerate() {
+            there.bind(i + 1, *v)?;
+        }
+        if !there.step()? {
+            add.gone(spot(s, &b, &key).field())?;
         }
     }
     Ok(equal)

@@ -15,7 +15,7 @@ mod keys;
 mod log;
 mod rowid;
 
-pub use log::{There, Tracked, find};
+pub use log::{Followed, There, Tracked, find};
 
 use super::{
     delta::Delta,
@@ -57,53 +57,64 @@ pub struct Found {
 pub(super) struct Misaligned;
 
 impl Compare<'_> {
-    pub fn run(mut self, method: Method, tracked: Option<&Tracked>, mut passed_over: Vec<String>) -> Result<Found> {
-        let forced = |m: Method| method == m;
-        if let Some(t) = tracked
+    /// `why_not` the log alone; where it is enough, nothing else is read.
+    pub fn run(mut self, method: Method, tracked: Option<&Tracked>, why_not: Option<&str>) -> Result<Found> {
+        let mut why_not = why_not.map(str::to_owned);
+        if let (Some(t), None) = (tracked, &why_not)
             && matches!(method, Method::Auto | Method::ChangeLog)
         {
             if log::run(&mut self, t)? {
-                return Ok(Found { method: Method::ChangeLog, unchanged: None, passed_over });
+                return Ok(Found { method: Method::ChangeLog, unchanged: None, passed_over: vec![] });
             }
             self.delta.clear()?;
-            passed_over.push("change_log: a changed row has NULL in its key".into());
+            why_not = Some("a changed row has NULL in its key".into());
         }
-        if forced(Method::ChangeLog) {
-            return Err(Error::unsupported(format!("method change_log cannot be used: {}", passed_over.join("; "))));
+        if method == Method::ChangeLog {
+            return Err(Error::unsupported(format!("method change_log cannot be used: {}", why_not.unwrap_or_default())));
         }
+        let found = self.scan(method, why_not.map(|w| format!("change_log: {w}")).into_iter().collect())?;
+        if let Some(t) = tracked {
+            log::mark(&mut self, t)?;
+        }
+        Ok(found)
+    }
+
+    /// Looks at all rows of both sides.
+    fn scan(&mut self, method: Method, mut passed_over: Vec<String>) -> Result<Found> {
+        let forced = |m: Method| method == m;
         let done = |method, unchanged, passed_over| Ok(Found { method, unchanged: Some(unchanged), passed_over });
         if self.shape.rowids.is_none() {
             if matches!(method, Method::Pages | Method::RowidMerge | Method::HashJoin) {
                 return Err(Error::unsupported(format!("method {} needs rowids, and a side is WITHOUT ROWID", method.word())));
             }
             passed_over.push("pages, rowid_merge, hash_join: a side is WITHOUT ROWID".into());
-            let merge = keys::mergeable(&self)?;
+            let merge = keys::mergeable(self)?;
             if forced(Method::KeyMerge) && !merge {
                 return Err(Error::unsupported("method key_merge needs UTF-8 on both sides, and SQLite's own collations"));
             }
             if merge && !forced(Method::Lookup) {
-                return done(Method::KeyMerge, keys::merge(&mut self)?, passed_over);
+                return done(Method::KeyMerge, keys::merge(self)?, passed_over);
             }
             passed_over.push("key_merge: the order of keys is SQLite's own".into());
-            return done(Method::Lookup, keys::lookup(&mut self)?, passed_over);
+            return done(Method::Lookup, keys::lookup(self)?, passed_over);
         }
         if matches!(method, Method::KeyMerge | Method::Lookup) {
             if self.shape.is_multiset() || !self.shape.rowid_is_key {
                 return Err(Error::unsupported(format!("method {} is for tables WITHOUT ROWID; here is rowid_merge or hash_join", method.word())));
             }
-            return done(Method::Lookup, keys::lookup(&mut self)?, passed_over);
+            return done(Method::Lookup, keys::lookup(self)?, passed_over);
         }
         let by_rowid = self.shape.is_multiset() || self.shape.key_is_indexed && !self.shape.collations.contains(&Collation::Other);
         if !by_rowid && matches!(method, Method::Pages | Method::RowidMerge) {
             return Err(Error::unsupported(format!("method {} needs an index on the keys on both sides", method.word())));
         }
         if by_rowid && matches!(method, Method::Auto | Method::Pages) {
-            match rowid::pages(&mut self, method == Method::Auto)? {
-                Ok(Ok(equal)) => return done(Method::Pages, rowid::settle(&mut self, equal)?, passed_over),
+            match rowid::pages(self, method == Method::Auto)? {
+                Ok(Ok(equal)) => return done(Method::Pages, rowid::settle(self, equal)?, passed_over),
                 Ok(Err(Misaligned)) => {
                     passed_over.push("pages, rowid_merge: rowids do not line up".into());
                     self.delta.clear()?;
-                    return done(Method::HashJoin, hash::join(&mut self)?, passed_over);
+                    return done(Method::HashJoin, hash::join(self)?, passed_over);
                 }
                 Err(why) if forced(Method::Pages) => return Err(Error::unsupported(format!("method pages cannot be used: {why}"))),
                 Err(why) => passed_over.push(format!("pages: {why}")),
@@ -111,8 +122,8 @@ impl Compare<'_> {
             self.delta.clear()?;
         }
         if by_rowid && matches!(method, Method::Auto | Method::RowidMerge) {
-            match rowid::merge(&mut self, method == Method::Auto)? {
-                Ok(equal) => return done(Method::RowidMerge, rowid::settle(&mut self, equal)?, passed_over),
+            match rowid::merge(self, method == Method::Auto)? {
+                Ok(equal) => return done(Method::RowidMerge, rowid::settle(self, equal)?, passed_over),
                 Err(Misaligned) => passed_over.push("rowid_merge: rowids do not line up".into()),
             }
             self.delta.clear()?;
@@ -120,6 +131,6 @@ impl Compare<'_> {
         if !by_rowid {
             passed_over.push("pages, rowid_merge: no index on the keys".into());
         }
-        done(Method::HashJoin, hash::join(&mut self)?, passed_over)
+        done(Method::HashJoin, hash::join(self)?, passed_over)
     }
 }

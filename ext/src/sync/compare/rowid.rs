@@ -126,7 +126,7 @@ pub fn settle(c: &mut Compare<'_>, mut equal: u64) -> Result<u64> {
         let r = Field::Int(raw.int(1));
         match raw.int(0) {
             1 => add.new_row(r)?,
-            2 => add.gone(r, Field::Null)?,
+            2 => add.gone(r)?,
             _ => {
                 let spot = Spot::Rowid(raw.int(1));
                 if !source.seek(&spot)? || !target.seek(&spot)? {
@@ -142,7 +142,7 @@ pub fn settle(c: &mut Compare<'_>, mut equal: u64) -> Result<u64> {
                     add.pair(r, r)?;
                 } else {
                     add.new_row(r)?;
-                    add.gone(r, Field::Null)?;
+                    add.gone(r)?;
                 }
             }
         }
