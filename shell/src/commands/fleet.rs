@@ -37,10 +37,6 @@ fn text<'m>(row: &'m Map<String, Json>, key: &str) -> &'m str {
     row.get(key).and_then(Json::as_str).unwrap_or_default()
 }
 
-fn number(row: &Map<String, Json>, key: &str) -> i64 {
-    row.get(key).and_then(Json::as_i64).unwrap_or(0)
-}
-
 /// Milliseconds and size.
 type Points = Vec<[f64; 2]>;
 type Trends = HashMap<String, Points>;
@@ -68,33 +64,50 @@ impl Cache {
     }
 }
 
+/// Sums over all databases, and the rows of those that are shown. Of a large fleet only these become objects.
+fn fleet(db: &Connection, find: &str) -> Result<(Json, Vec<Map<String, Json>>)> {
+    let mut q = db.prepare("SELECT * FROM fleet_overview")?;
+    let names: Vec<String> = q.column_names().iter().map(|n| (*n).to_owned()).collect();
+    let at = |name: &str| names.iter().position(|n| n == name).unwrap_or(usize::MAX);
+    let [name, health, bytes, rows, tables, alerts, proven] =
+        ["db_name", "health_status", "size_bytes", "rows", "tables", "active_alerts", "last_proven_backup"].map(at);
+    let words = ["CRITICAL", "UNREACHABLE", "WARNING", "HEALTHY"];
+    let mut count = [0u64; 4];
+    let (mut all, mut sum, mut safe) = (0u64, [0i64; 3], 0u64);
+    let find = find.to_lowercase();
+    let mut kept: Vec<((usize, i64, i64), Map<String, Json>)> = vec![];
+    let mut found = q.query([])?;
+    while let Some(r) = found.next()? {
+        let number = |i| r.get_ref(i).ok().and_then(|v| v.as_i64_or_null().ok().flatten()).unwrap_or(0);
+        let grave = r.get_ref(health)?.as_str_or_null().ok().flatten().and_then(|h| words.iter().position(|w| *w == h)).unwrap_or(3);
+        if let Some(n) = count.get_mut(grave) {
+            *n += 1;
+        }
+        for (total, i) in sum.iter_mut().zip([bytes, rows, tables]) {
+            *total += number(i);
+        }
+        safe += u64::from(r.get_ref(proven)? != ValueRef::Null);
+        let key = (grave, -number(alerts), -number(bytes));
+        if find.is_empty() || r.get_ref(name)?.as_str().is_ok_and(|n| n.to_lowercase().contains(&find)) {
+            // The last that is kept gives way to a graver one.
+            if kept.len() < ROWS || kept.last().is_some_and(|(last, _)| key < *last) {
+                let place = kept.partition_point(|(k, _)| *k <= key);
+                kept.insert(place, (key, object(r, &names)?));
+                kept.truncate(ROWS);
+            }
+        }
+        all += 1;
+    }
+    let [critical, unreachable, warning, healthy] = count;
+    let [bytes, rows, tables] = sum;
+    let totals = json!({"databases": all, "healthy": healthy, "warning": warning, "critical": critical, "unreachable": unreachable,
+                        "bytes": bytes, "rows": rows, "tables": tables, "proven": safe});
+    Ok((totals, kept.into_iter().map(|(_, row)| row).collect()))
+}
+
 /// Everything but the charts. `find` is a part of a name.
 pub fn state(db: &Connection, cache: &Cache, find: &str) -> Result<Json> {
-    let grave = |r: &Map<String, Json>| ["CRITICAL", "UNREACHABLE", "WARNING"].iter().position(|w| *w == text(r, "health_status")).unwrap_or(3);
-    let mut fleet = rows(db, "SELECT * FROM fleet_overview")?;
-    let mut totals = Map::new();
-    let mut add = |key: &str, n: i64| {
-        let entry = totals.entry(key.to_owned()).or_insert(json!(0));
-        *entry = json!(entry.as_i64().unwrap_or(0) + n);
-    };
-    for key in ["databases", "healthy", "warning", "critical", "unreachable", "bytes", "rows", "tables", "proven"] {
-        add(key, 0);
-    }
-    for r in &fleet {
-        add("databases", 1);
-        add(&text(r, "health_status").to_lowercase(), 1);
-        add("bytes", number(r, "size_bytes"));
-        add("rows", number(r, "rows"));
-        add("tables", number(r, "tables"));
-        add("proven", i64::from(!text(r, "last_proven_backup").is_empty()));
-    }
-    let find = find.to_lowercase();
-    fleet.retain(|r| text(r, "db_name").to_lowercase().contains(&find));
-    fleet.sort_by(|a, b| {
-        let key = |r: &Map<String, Json>| (grave(r), -number(r, "active_alerts"), -number(r, "size_bytes"));
-        key(a).cmp(&key(b))
-    });
-    fleet.truncate(ROWS);
+    let (totals, mut fleet) = fleet(db, find)?;
     let mut trends = cache.trends(db)?;
     for r in &mut fleet {
         let trend = trends.remove(text(r, "db_name")).unwrap_or_default();
