@@ -1,6 +1,9 @@
 //! What dashboard and report show, as JSON, by SQL that anybody may ask.
 use crate::error::Result;
-use rusqlite::{Connection, Row, types::ValueRef};
+use rusqlite::{
+    Connection, Row,
+    types::{Value, ValueRef},
+};
 use serde_json::{Map, Value as Json, json};
 use std::{
     collections::HashMap,
@@ -75,7 +78,7 @@ fn fleet(db: &Connection, find: &str) -> Result<(Json, Vec<Map<String, Json>>)> 
     let mut count = [0u64; 4];
     let (mut all, mut sum, mut safe) = (0u64, [0i64; 3], 0u64);
     let find = find.to_lowercase();
-    let mut kept: Vec<((usize, i64, i64), Map<String, Json>)> = vec![];
+    let mut kept: Vec<((usize, i64, i64), Vec<Value>)> = vec![];
     let mut found = q.query([])?;
     while let Some(r) = found.next()? {
         let number = |i| r.get_ref(i).ok().and_then(|v| v.as_i64_or_null().ok().flatten()).unwrap_or(0);
@@ -92,7 +95,7 @@ fn fleet(db: &Connection, find: &str) -> Result<(Json, Vec<Map<String, Json>>)> 
             // The last that is kept gives way to a graver one.
             if kept.len() < ROWS || kept.last().is_some_and(|(last, _)| key < *last) {
                 let place = kept.partition_point(|(k, _)| *k <= key);
-                kept.insert(place, (key, object(r, &names)?));
+                kept.insert(place, (key, (0..names.len()).map(|i| r.get(i)).collect::<rusqlite::Result<_>>()?));
                 kept.truncate(ROWS);
             }
         }
@@ -102,7 +105,8 @@ fn fleet(db: &Connection, find: &str) -> Result<(Json, Vec<Map<String, Json>>)> 
     let [bytes, rows, tables] = sum;
     let totals = json!({"databases": all, "healthy": healthy, "warning": warning, "critical": critical, "unreachable": unreachable,
                         "bytes": bytes, "rows": rows, "tables": tables, "proven": safe});
-    Ok((totals, kept.into_iter().map(|(_, row)| row).collect()))
+    let object = |row: Vec<Value>| names.iter().cloned().zip(row.iter().map(|v| value(v.into()))).collect();
+    Ok((totals, kept.into_iter().map(|(_, row)| object(row)).collect()))
 }
 
 /// Everything but the charts. `find` is a part of a name.
