@@ -106,8 +106,9 @@ impl Out {
         let mut start = Command::new(words.next().unwrap_or_default());
         start.args(words).stdin(Stdio::piped());
         if std::env::var_os("LESS").is_none() {
-            // Leave if it fits, keep colours, cut long lines, leave the screen as it is.
-            start.env("LESS", "-FRSX");
+            // Leave if it fits, keep colours, leave the screen as it is; the lines of a table are cut, others are wrapped.
+            let table = String::from_utf8_lossy(&kept).trim_start_matches(['\x1b', '[', '2', 'm']).starts_with(['╭', '+', '|']);
+            start.env("LESS", if table { "-FRSX" } else { "-FRX" });
         }
         match start.spawn() {
             Ok(mut child) => {

@@ -51,9 +51,12 @@ fn dot_command(db: &Connection, before: &str) -> (usize, Vec<Pair>) {
     };
     let kinds = dot::find(command).map_or(&[][..], |c| c.completes);
     let nth = args.split_whitespace().count() - usize::from(!word.is_empty());
+    // Where another argument follows, so does a space.
+    let gap = if nth + 1 < kinds.len() { " " } else { "" };
+    let spaced = |names: Vec<String>| names.into_iter().map(|n| n + gap).collect::<Vec<_>>();
     let found = match kinds.get(nth).or(kinds.last()) {
         Some(dot::Completes::Files) => files(before, start),
-        Some(dot::Completes::Tables) => pairs(word, names::own_tables(db)),
+        Some(dot::Completes::Tables) => pairs(word, spaced(names::own_tables(db))),
         Some(dot::Completes::Databases) => databases(db, before, start),
         Some(dot::Completes::Words(words)) => pairs(word, words.iter().map(|w| (*w).to_owned())),
         Some(dot::Completes::Help) => {

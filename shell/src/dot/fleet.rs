@@ -1,7 +1,8 @@
 //! dbint's services by short names. Each is one SQL call, which is shown, so that one learns what to write in a script.
 use super::usage;
 use crate::{
-    error::Result,
+    complete::names,
+    error::{Error, Result},
     render::{Format, Mode, Printer, compact, json_cell, literal},
     run,
     session::{Flow, Session},
@@ -47,7 +48,9 @@ fn object(session: &mut Session, call: &str, lists: &[&str]) -> Result<Flow> {
 fn fields_of(session: &mut Session, fields: &Map<String, Json>, wanted: &[&str]) -> Result<()> {
     let mut format = session.fitted();
     let is_list = |v: &Json| v.as_array().is_some_and(|a| !a.is_empty() && a.iter().all(Json::is_object));
-    let (lists, plain): (Vec<_>, Vec<_>) = fields.iter().partition(|(_, v)| is_list(v));
+    // Of what is empty there is nothing to see.
+    let is_empty = |v: &Json| v.as_array().is_some_and(Vec::is_empty) || v.as_object().is_some_and(Map::is_empty);
+    let (lists, plain): (Vec<_>, Vec<_>) = fields.iter().filter(|(_, v)| !is_empty(v)).partition(|(_, v)| is_list(v));
     // Among words, numbers stand at the left, too.
     let word = |v: &Json| if v.is_null() { Value::Null } else { Value::Text(v.as_str().map_or_else(|| compact(v), str::to_owned)) };
     let rows = plain.into_iter().map(|(k, v)| vec![Value::Text(k.clone()), word(v)]);
@@ -82,6 +85,10 @@ fn print(session: &mut Session, format: &Format, columns: &[String], rows: impl 
 const MEMBER: &str = "db_name, health_status, score, size, response_time_ms, failed_checks, coalesce(error, detail) AS detail";
 
 pub fn fleet(session: &mut Session, filter: &str) -> Result<Flow> {
+    if session.interactive && names::registered(&session.opened.borrow().db).is_empty() {
+        writeln!(session.out, "No database is registered here yet. This registers every one below this folder:\n\n  SELECT register_database('.');")?;
+        return Ok(Flow::Go);
+    }
     let sql = format!("SELECT {MEMBER} FROM fleet_health {}", filter.trim_end_matches(';'));
     shown(session, sql.trim())?;
     run::sql(session, &sql)?;
@@ -103,11 +110,23 @@ pub fn sync(session: &mut Session, text: &str) -> Result<Flow> {
     // The options are JSON, whose quotes are not ours to take.
     let (names, options) = text.split_at(text.find('{').unwrap_or(text.len()));
     let names = super::split(names.trim_end_matches([';', ' ']))?;
-    let mut args: Vec<&str> = names.iter().map(String::as_str).collect();
-    if args.len() != 2 {
-        return Err(usage());
-    }
-    args.extend(Some(options.trim_end_matches([';', ' '])).filter(|o| !o.is_empty()));
+    let options = options.trim_end_matches([';', ' ']);
+    let (table, target, source) = match &names[..] {
+        [table, target] => (table, target, None),
+        [table, target, source] => (table, target, Some(source)),
+        _ => return Err(usage()),
+    };
+    let options = match source {
+        None => options.to_owned(),
+        Some(source) => {
+            let given = if options.is_empty() { Ok(Map::new()) } else { serde_json::from_str(options) };
+            let mut all: Map<String, Json> = given.map_err(|e| Error::usage(format!("the options are no JSON object: {e}")))?;
+            all.insert("source".to_owned(), source.as_str().into());
+            Json::Object(all).to_string()
+        }
+    };
+    let mut args = vec![table.as_str(), target.as_str()];
+    args.extend(Some(options.as_str()).filter(|o| !o.is_empty()));
     object(session, &call("sync_table", &args), &[])
 }
 

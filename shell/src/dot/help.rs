@@ -53,9 +53,10 @@ fn overview(session: &mut Session, all: &[Entry]) -> Result<Flow> {
     two_columns(session, dbint::ROOMS.iter().map(|r| (r.name.to_owned(), r.summary.to_owned())).collect())?;
     writeln!(session.out, "\nMore: .help all, .help NAME of a command, room, function or table, or any word. To start:\n")?;
     let first = [
-        ("see your fleet", "SELECT * FROM discover_databases('.');"),
-        ("make it yours", "SELECT register_database('.');"),
-        ("check it", ".fleet"),
+        ("look around", "SELECT * FROM discover_databases('.');"),
+        ("open one", ".open FILE"),
+        ("register all", "SELECT register_database('.');"),
+        ("check them", ".fleet"),
         ("bring a table over", ".sync TABLE OTHER.db"),
     ];
     two_columns(session, first.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect())?;

@@ -58,10 +58,10 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "sync",
-        args: "[TABLE TARGET [OPTIONS]]",
-        summary: "Bring a table over to TARGET; alone it runs every mapping",
+        args: "[TABLE TARGET [SOURCE] [{OPTIONS}]]",
+        summary: "Bring a table over to TARGET, from here or from SOURCE; alone it runs every mapping",
         group: Group::Fleet,
-        completes: &[Completes::Tables, Completes::Databases],
+        completes: &[Completes::Tables, Completes::Databases, Completes::Databases],
         run: Run::Text(fleet::sync),
     },
     Command {

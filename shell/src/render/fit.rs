@@ -16,12 +16,16 @@ pub struct Column {
     pub head_word: usize,
 }
 
+/// Longer words may be broken without a thought, shorter ones never.
+const LONG_WORD: usize = 24;
+const SHORT_WORD: usize = 8;
+
 /// Takes from the widest columns until the sum fits; None where that would break words into pieces, and a row reads better
 /// as a block of lines. Headers on one line give way first, then words that are long, such as paths.
 pub fn fit(columns: &[Column], space: usize) -> Option<Vec<usize>> {
     let floor = |c: &Column, head: usize, longest: usize| c.natural.min(head.max(c.number).max(c.word.min(longest)));
     let with = |f: &dyn Fn(&Column) -> usize| share(columns, &columns.iter().map(f).collect::<Vec<_>>(), space);
-    with(&|c| floor(c, c.head, 24)).or_else(|| with(&|c| floor(c, c.head_word, 16))).or_else(|| with(&|c| floor(c, c.head_word, 8)))
+    with(&|c| floor(c, c.head, LONG_WORD)).or_else(|| (SHORT_WORD..=LONG_WORD).rev().find_map(|longest| with(&|c| floor(c, c.head_word, longest))))
 }
 
 /// The widest columns are cut to one width, but none below its floor.

@@ -29,7 +29,7 @@ fn write(out: &mut String, v: &Value, indent: usize, taken: usize, space: usize,
     let short = compact(v);
     let room = space.saturating_sub(indent + taken + 1);
     let (open, close, entries): (_, _, Vec<(Option<&str>, &Value)>) = match v {
-        Value::Object(o) if indent == 0 || short.len() > room => ('{', '}', o.iter().map(|(k, v)| (Some(k.as_str()), v)).collect()),
+        Value::Object(o) if short.len() > room => ('{', '}', o.iter().map(|(k, v)| (Some(k.as_str()), v)).collect()),
         Value::Array(a) if short.len() > room => ('[', ']', a.iter().map(|v| (None, v)).collect()),
         // A copy of it must still be JSON, so lines are not broken inside a text; the terminal does that.
         _ => return out.push_str(&short),
