@@ -205,6 +205,7 @@ fn errors_name_what_was_meant() {
         ("SELECT * FROM ordes;", "no such table: ordes. Did you mean \"orders\"?"),
         ("SELECT custmer FROM orders;", "no such column: custmer. Did you mean \"customer\"?"),
         ("SELECT db_heath();", "no such function: db_heath. Did you mean \"db_health\"?"),
+        ("SELECT 1\r.tables\r;", "Is a ; missing in front of it?"),
         ("SELCT 1;", "Did you mean \"SELECT\"?"),
         ("SELECT * FROM db_health;", "It is a function: SELECT db_health("),
         (".tabels", "Did you mean \".tables\"?"),

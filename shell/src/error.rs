@@ -101,6 +101,9 @@ pub fn pointer(e: &Error, width: usize) -> Option<String> {
 
 fn suggestion(db: &Connection, text: &str) -> Option<String> {
     use crate::complete::names;
+    if text.starts_with("near \".\"") {
+        return Some(" Is a ; missing in front of it?".to_owned());
+    }
     let after = |mark: &str| text.split_once(mark).map(|(_, t)| t.split(" in \"").next().unwrap_or(t).trim());
     let last = |name: &str| name.rsplit('.').next().unwrap_or(name).to_owned();
     let declared =

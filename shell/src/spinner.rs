@@ -1,13 +1,14 @@
 //! A sign of life for what takes longer than half a second.
-use indicatif::{ProgressBar, ProgressStyle};
 use std::{
-    io::{self, IsTerminal},
-    sync::mpsc,
+    io::{self, IsTerminal, Write},
+    sync::mpsc::{self, RecvTimeoutError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 const PATIENCE: Duration = Duration::from_millis(500);
+const TICK: Duration = Duration::from_millis(100);
+const FRAMES: [char; 8] = ['⠁', '⠃', '⠇', '⡇', '⣇', '⣧', '⣷', '⣿'];
 
 /// Shown on stderr with the time it has taken; gone when dropped.
 pub struct Spinner {
@@ -23,20 +24,29 @@ impl Spinner {
         }
         let (stop, stopped) = mpsc::channel();
         let thread = thread::spawn(move || {
-            if stopped.recv_timeout(PATIENCE) != Err(mpsc::RecvTimeoutError::Timeout) {
-                return;
+            let (began, mut wait, mut shown) = (Instant::now(), PATIENCE, 0);
+            while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+                wait = TICK;
+                draw(FRAMES[shown % FRAMES.len()], began.elapsed());
+                shown += 1;
             }
-            let bar = ProgressBar::new_spinner().with_elapsed(PATIENCE);
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} · Ctrl-C cancels") {
-                bar.set_style(style);
+            if shown > 0 {
+                eprint!("\r\x1b[2K");
             }
-            bar.enable_steady_tick(Duration::from_millis(100));
-            // Until the sender says so or is gone.
-            let _ = stopped.recv();
-            bar.finish_and_clear();
         });
         Some(Spinner { stop, thread: Some(thread) })
     }
+}
+
+/// Not to the end of the line: the `^C` that the terminal echoes would begin another one, which stays.
+fn draw(frame: char, time: Duration) {
+    let wide = terminal_size::terminal_size().is_none_or(|(w, _)| w.0 > 32);
+    let seconds = time.as_secs();
+    let clock = if seconds < 60 { format!("{:.1} s", time.as_secs_f64()) } else { format!("{}:{:02} min", seconds / 60, seconds % 60) };
+    let hint = if wide { " · Ctrl-C cancels" } else { "" };
+    let mut err = io::stderr().lock();
+    // Who cannot see it does without.
+    let _ = write!(err, "\r\x1b[2K{frame} {clock}{hint}").and_then(|()| err.flush());
 }
 
 impl Drop for Spinner {
