@@ -1,4 +1,4 @@
-//! Backups in stores: the S3 of moto, the Azure of Azurite, the Google Cloud Storage of an emulator, and a connection
+//! Backups in stores: the S3 of moto, the Azure of Azurite, the client for Google Cloud Storage against moto, and a connection
 //! that is cut. Needs the feature `cloud` and `tests/setup`.
 //!
 //! Credentials and endpoints are environment, so every call runs in a process of its own.
@@ -262,12 +262,21 @@ fn what_a_store_gives_back_is_not_trusted() {
     let mut bytes = fs::read(&pack).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    assert!(server.request(&format!("PUT /first/packs/{name} HTTP/1.1"), &bytes).contains(" 200 "));
-    assert!(server.request("PUT /first/packs/..%2F..%2Fevil.pack HTTP/1.1", b"x").contains(" 200 "));
+    assert!(
+        server
+            .request(&format!("PUT /first/packs/{name} HTTP/1.1\r\nAuthorization: Bearer x\r\nContent-Type: application/octet-stream"), &bytes)
+            .contains(" 200 ")
+    );
+    // Names that are none of a repository's are passed over.
+    assert!(server.request("PUT /first/packs/evil.sh HTTP/1.1\r\nAuthorization: Bearer x", b"x").contains(" 200 "));
     let said = site.ok("SELECT verify_backup(NULL, '{\"path\":\"s3://first\"}')");
     assert_eq!(said["ok"], false, "{said}");
     let e = site.run(&format!("SELECT restore_database('full', '{}', '{{\"path\":\"s3://first\"}}')", site.path("x.db").display())).unwrap_err();
     assert!(e.contains("DBINT_CORRUPT"), "{e}");
+    // A name that leads elsewhere is refused with the whole list.
+    assert!(server.request("PUT /first/packs/..%2F..%2Fevil.pack HTTP/1.1\r\nAuthorization: Bearer x", b"x").contains(" 200 "));
+    let e = site.run("SELECT count(*) FROM backups('s3://first')").unwrap_err();
+    assert!(e.contains("DBINT_REMOTE") && e.contains("evil.pack"), "{e}");
 }
 
 /// Makes containers with the emulator's well-known key.
@@ -301,28 +310,18 @@ fn azure_round_trip() {
     Site::new(env).round_trip("az://first/some/folder", "az://second");
 }
 
-/// The emulator has no XML uploads, which the client uses: its files are put there by its own JSON interface, and what
-/// reads them is checked.
+/// Google's XML interface is S3's with other authentication, and the emulators of Google Cloud Storage do not speak it: the
+/// client for Google, with a service account's signed tokens, is tried against moto, which takes any token. What this leaves
+/// open is whether Google accepts them.
 #[test]
-fn google_reads_back() {
-    let server = Server::start(&client("stores/bin/gcp-storage-emulator"), &|p| {
-        ["start", "--host", "127.0.0.1", "--port", &p.to_string(), "--in-memory", "--default-bucket", "first"].map(str::to_owned).to_vec()
-    });
+fn google_round_trip() {
+    let server = moto();
+    let made = Command::new("openssl").args(["genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let key = String::from_utf8(made.stdout).unwrap();
     let account = tempfile::NamedTempFile::new().unwrap();
-    let json = serde_json::json!({"gcs_base_url": format!("http://127.0.0.1:{}", server.port), "disable_oauth": true, "client_email": "", "private_key": "", "private_key_id": ""});
+    let json = serde_json::json!({"gcs_base_url": format!("http://127.0.0.1:{}", server.port), "client_email": "backup@example.com", "private_key": key, "private_key_id": "1"});
     fs::write(account.path(), json.to_string()).unwrap();
-    let site = Site::new(vec![("GOOGLE_SERVICE_ACCOUNT", account.path().display().to_string()), ("GOOGLE_ALLOW_HTTP", "true".into())]);
-    for file in needed(&site.path("b")) {
-        let name = file.strip_prefix(site.path("b")).unwrap().display().to_string().replace('/', "%2F");
-        let said = server.request(
-            &format!("POST /upload/storage/v1/b/first/o?uploadType=media&name={name} HTTP/1.1\r\nContent-Type: application/octet-stream"),
-            &fs::read(&file).unwrap(),
-        );
-        assert!(said.contains(" 200 "), "{said}");
-    }
-    site.reads_back("gs://first");
-    println!(
-        "gs://first: listed, verified, restored; uploads cannot be tried here: {:?}",
-        site.run("SELECT copy_backups('gs://first/x')").map_err(|e| e.chars().take(120).collect::<String>())
-    );
+    let env = vec![("GOOGLE_SERVICE_ACCOUNT", account.path().display().to_string()), ("GOOGLE_ALLOW_HTTP", "true".into())];
+    Site::new(env).round_trip("gs://first/some/folder", "gs://second");
 }

@@ -18,7 +18,7 @@ pub fn open(kind: &str, bucket: &str, prefix: &str, region: &str) -> Result<Box<
 mod cloud {
     use super::super::{Object, Store};
     use crate::backup::source::Tick;
-    use crate::error::{Error, Kind, Result};
+    use crate::error::{At, Error, Kind, Result};
     use futures_util::StreamExt;
     use object_store::{
         BackoffConfig, ClientOptions, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig, aws::AmazonS3Builder,
@@ -76,7 +76,8 @@ mod cloud {
             };
             let shown = format!("{kind}://{bucket}{}{prefix}", if prefix.is_empty() { "" } else { "/" });
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            Ok(Bucket { store: opened.map_err(|e| told(&e, &shown))?, prefix: prefix.to_owned(), shown, runtime })
+            let store = opened.map_err(|e| told(&e)).at(&shown)?;
+            Ok(Bucket { store, prefix: prefix.to_owned(), shown, runtime })
         }
 
         fn name(&self, name: &str) -> Name {
@@ -89,7 +90,7 @@ mod cloud {
                 let mut work = pin!(work);
                 loop {
                     match tokio::time::timeout(LOOK, &mut work).await {
-                        Ok(answer) => return answer.map_err(|e| told(&e, &self.shown)),
+                        Ok(answer) => return answer.map_err(|e| told(&e)),
                         Err(_) => tick()?,
                     }
                 }
@@ -133,24 +134,17 @@ mod cloud {
     }
 
     /// What happened, without what a URL may carry in its query: signatures and tokens.
-    fn told(e: &object_store::Error, shown: &str) -> Error {
+    fn told(e: &object_store::Error) -> Error {
         use object_store::Error as E;
         let hint = "Credentials come from the environment (AWS_…, AZURE_…, GOOGLE_…) or the machine's identity";
         match e {
-            E::NotFound { .. } => Error::not_found(format!("{shown}: it is not there")),
-            E::PermissionDenied { .. } | E::Unauthenticated { .. } => {
-                Error::new(Kind::Denied, format!("{shown}: the store refused the credentials")).hint(hint)
-            }
+            E::NotFound { .. } => Error::not_found("the bucket or object is not there"),
+            E::PermissionDenied { .. } | E::Unauthenticated { .. } => Error::new(Kind::Denied, "the store refused the credentials").hint(hint),
             _ => {
-                let mut causes = vec![];
-                let mut cause: Option<&dyn std::error::Error> = Some(e);
-                while let Some(c) = cause {
-                    causes.push(c.to_string());
-                    cause = c.source();
-                }
-                let text: Vec<String> = causes.iter().flat_map(|c| c.split_whitespace()).map(|w| w.split('?').next().unwrap_or_default().to_owned()).collect();
+                let whole = e.to_string();
+                let text: Vec<&str> = whole.split_whitespace().filter_map(|w| w.split('?').next()).collect();
                 let text: String = text.join(" ").chars().take(400).collect();
-                Error::new(Kind::Remote, format!("{shown}: {text}"))
+                Error::new(Kind::Remote, text)
             }
         }
     }
@@ -186,7 +180,7 @@ mod cloud {
                 let end = (at + PART).min(object.bytes);
                 let part = self.wait(tick, self.store.get_range(&self.name(&object.name), at..end))?;
                 if part.len() as u64 != end - at {
-                    return Err(Error::new(Kind::Remote, format!("{}: {} is shorter than the store says", self.shown, object.name)));
+                    return Err(Error::new(Kind::Remote, format!("{} is shorter than the store says", object.name)));
                 }
                 out.write_all(&part)?;
                 at = end;

@@ -204,7 +204,7 @@ fn same_repository(
     for dir in [&a, &b] {
         std::fs::create_dir_all(dir)?;
     }
-    let (ours, theirs) = (source.fetch(ours, &a, tick)?, target.fetch(theirs, &b, tick)?);
+    let (ours, theirs) = (source.fetch(ours, &a, tick).at(source.shown())?, target.fetch(theirs, &b, tick).at(target.shown())?);
     if std::fs::read(ours)? == std::fs::read(theirs)? { Ok(()) } else { Err(other()) }
 }
 
