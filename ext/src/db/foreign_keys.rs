@@ -57,17 +57,19 @@ impl ForeignKey {
 
 /// All foreign keys of a table, in the order of their declaration.
 pub fn of(db: &Connection, schema: &str, table: &str) -> Result<Vec<ForeignKey>> {
-    let mut q = db.prepare("SELECT id, \"table\", \"from\", \"to\" FROM pragma_foreign_key_list(?1, ?2) ORDER BY id DESC, seq")?;
-    let mut rows = q.query([table, schema])?;
+    let mut q = schema::pragma(db, schema, "foreign_key_list", table)?;
+    let rows = q.query_map([], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, String>(2)?, r.get::<_, String>(3)?, r.get::<_, Option<String>>(4)?)))?;
+    let mut rows: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
+    // The last one declared has the id 0.
+    rows.sort_by_key(|r| std::cmp::Reverse(r.0));
     let mut found: Vec<ForeignKey> = vec![];
-    while let Some(r) = rows.next()? {
-        let id = r.get(0)?;
+    for (id, parent, from, to) in rows {
         if found.last().is_none_or(|f| f.id != id) {
-            found.push(ForeignKey { id, parent: r.get(1)?, columns: vec![], parent_columns: vec![] });
+            found.push(ForeignKey { id, parent, columns: vec![], parent_columns: vec![] });
         }
         if let Some(f) = found.last_mut() {
-            f.columns.push(r.get(2)?);
-            f.parent_columns.extend(r.get::<_, Option<String>>(3)?);
+            f.columns.push(from);
+            f.parent_columns.extend(to);
         }
     }
     Ok(found)

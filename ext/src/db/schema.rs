@@ -138,9 +138,7 @@ pub fn find_table(db: &Connection, schema: &str, name: &str) -> Result<Option<Ta
     };
     let mut strict = false;
     // PRAGMA table_list is of 3.37, as STRICT is.
-    if let Ok(row) = db.query_row("SELECT type, strict FROM pragma_table_list WHERE schema = ? COLLATE NOCASE AND name = ?", [schema, &name], |r| {
-        Ok((r.get::<_, String>(0)?, r.get::<_, bool>(1)?))
-    }) {
+    if let Ok(row) = pragma(db, schema, "table_list", &name)?.query_row([], |r| Ok((r.get::<_, String>(2)?, r.get::<_, bool>(5)?))) {
         strict = row.1;
         if row.0 == "shadow" {
             kind = TableKind::Shadow;
@@ -167,16 +165,22 @@ fn shadows_a_virtual_table(db: &Connection, schema: &str, name: &str) -> Result<
     Ok(db.query_row(&sql, [name], |r| r.get(0))?)
 }
 
-fn columns(db: &Connection, schema: &str, name: &str) -> Result<Vec<Column>> {
-    let mut q = db.prepare("SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1, ?2) ORDER BY cid")?;
-    let rows = q.query_map([name, schema], |r| {
+/// A PRAGMA as a statement of its own: as a table-valued function in a query it costs several times as much to prepare.
+pub(super) fn pragma<'c>(db: &'c Connection, schema: &str, pragma: &str, name: &str) -> Result<rusqlite::Statement<'c>> {
+    Ok(db.prepare(&format!("PRAGMA {}.{pragma}({})", quote(schema), quote(name)))?)
+}
+
+/// The columns of a table or view, in order.
+pub fn columns(db: &Connection, schema: &str, name: &str) -> Result<Vec<Column>> {
+    let mut q = pragma(db, schema, "table_xinfo", name)?;
+    let rows = q.query_map([], |r| {
         Ok(Column {
-            name: r.get(0)?,
-            ty: r.get::<_, Option<String>>(1)?.unwrap_or_default(),
-            not_null: r.get(2)?,
-            default: r.get(3)?,
-            pk: r.get::<_, i64>(4)? as usize,
-            generated: match r.get::<_, i64>(5)? {
+            name: r.get(1)?,
+            ty: r.get::<_, Option<String>>(2)?.unwrap_or_default(),
+            not_null: r.get(3)?,
+            default: r.get(4)?,
+            pk: r.get::<_, i64>(5)? as usize,
+            generated: match r.get::<_, i64>(6)? {
                 0 => Generated::No,
                 2 => Generated::Virtual,
                 3 => Generated::Stored,
@@ -189,31 +193,35 @@ fn columns(db: &Connection, schema: &str, name: &str) -> Result<Vec<Column>> {
 
 /// The primary key of a WITHOUT ROWID table is listed as an index, but has no row of its own in the schema.
 fn is_without_rowid(db: &Connection, schema: &str, name: &str) -> Result<bool> {
-    let sql = format!(
-        "SELECT EXISTS(SELECT 1 FROM pragma_index_list(?1, ?2) AS i WHERE i.origin = 'pk' \
-         AND NOT EXISTS(SELECT 1 FROM {}.sqlite_schema AS s WHERE s.type = 'index' AND s.name = i.name))",
-        quote(schema)
-    );
-    Ok(db.query_row(&sql, [name, schema], |r| r.get(0))?)
+    let mut q = pragma(db, schema, "index_list", name)?;
+    let listed: Vec<(String, String)> = q.query_map([], |r| Ok((r.get(1)?, r.get(3)?)))?.collect::<rusqlite::Result<_>>()?;
+    let Some((key, _)) = listed.into_iter().find(|(_, origin)| origin == "pk") else { return Ok(false) };
+    let stored = format!("SELECT EXISTS(SELECT 1 FROM {}.sqlite_schema WHERE type = 'index' AND name = ?)", quote(schema));
+    Ok(!db.query_row(&stored, [key], |r| r.get::<_, bool>(0))?)
 }
 
-/// All indexes of a table, those of constraints included.
+/// All indexes of a table, those of constraints included, in the order they were made.
 pub fn indexes(db: &Connection, schema: &str, table: &str) -> Result<Vec<Index>> {
-    let mut q = db.prepare(&format!(
-        "SELECT i.name, i.\"unique\", i.origin, i.partial, s.sql FROM pragma_index_list(?1, ?2) AS i \
-         LEFT JOIN {}.sqlite_schema AS s ON s.type = 'index' AND s.name = i.name ORDER BY i.seq DESC",
-        quote(schema)
-    ))?;
-    let heads = q.query_map([table, schema], |r| {
-        Ok(Index { name: r.get(0)?, unique: r.get(1)?, origin: r.get(2)?, partial: r.get(3)?, columns: vec![], collations: vec![], sql: r.get(4)? })
+    let mut q = pragma(db, schema, "index_list", table)?;
+    let heads = q.query_map([], |r| {
+        Ok(Index { name: r.get(1)?, unique: r.get(2)?, origin: r.get(3)?, partial: r.get(4)?, columns: vec![], collations: vec![], sql: None })
     })?;
     let mut found = heads.collect::<rusqlite::Result<Vec<_>>>()?;
-    let mut q = db.prepare("SELECT name, coll FROM pragma_index_xinfo(?1, ?2) WHERE key ORDER BY seqno")?;
+    if found.is_empty() {
+        return Ok(found);
+    }
+    found.reverse();
+    let mut q = db.prepare(&format!("SELECT name, sql FROM {}.sqlite_schema WHERE type = 'index' AND tbl_name = ? COLLATE NOCASE", quote(schema)))?;
+    let statements: Vec<(String, Option<String>)> = q.query_map([table], |r| Ok((r.get(0)?, r.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
     for index in &mut found {
-        for row in q.query_map([index.name.as_str(), schema], |r| Ok((r.get(0)?, r.get::<_, Option<String>>(1)?)))? {
-            let (name, collation): (Option<String>, _) = row?;
-            index.columns.push(name);
-            index.collations.push(collation.unwrap_or_else(|| "BINARY".into()));
+        index.sql = statements.iter().find(|(name, _)| *name == index.name).and_then(|(_, sql)| sql.clone());
+        let mut rows = pragma(db, schema, "index_xinfo", &index.name)?;
+        let mut rows = rows.query([])?;
+        while let Some(r) = rows.next()? {
+            if r.get::<_, bool>(5)? {
+                index.columns.push(r.get(2)?);
+                index.collations.push(r.get::<_, Option<String>>(4)?.unwrap_or_else(|| "BINARY".into()));
+            }
         }
     }
     Ok(found)

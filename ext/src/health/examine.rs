@@ -1,7 +1,7 @@
 //! The checks themselves: first what the file's header and its neighbours tell, then what SQLite tells.
 use super::{
     check::{Check, Kind, Score, Severity, Status, rounded},
-    indexes,
+    indexes, references,
 };
 use crate::db::{
     copy::with_suffix,
@@ -75,7 +75,6 @@ const RESPONSE: Kind =
 const QUICK: Kind = Kind { id: "quick_check", name: "Quick check", severity: Severity::Critical, weight: 0.0, evidence: "PRAGMA {s}.quick_check" };
 const INTEGRITY: Kind =
     Kind { id: "integrity_check", name: "Integrity check", severity: Severity::Critical, weight: 0.0, evidence: "PRAGMA {s}.integrity_check" };
-const FOREIGN: Kind = Kind { id: "foreign_key_check", name: "Foreign keys", severity: Severity::Error, weight: 0.0, evidence: "PRAGMA {s}.foreign_key_check" };
 const CACHE: Kind = Kind { id: "settings", name: "Cache and journal settings", severity: Severity::Info, weight: 5.0, evidence: "PRAGMA {s}.cache_size" };
 
 pub struct Report {
@@ -175,6 +174,10 @@ pub fn file(name: &str, path: &Path, level: Level, limit: u64, watch: &Watch) ->
         Err(e) => return report.refused(&e, began),
     };
     let _watched = watch.over(&db, level.patience(report.bytes.total()));
+    // All of it at one moment, and one lock for all.
+    if let Err(e) = db.execute_batch("BEGIN") {
+        return report.refused(&e.into(), began);
+    }
     match by_connection(&mut report, &db, "main", opened) {
         Ok(()) => report.ended(began),
         Err(_) if watch.was_late() => {
@@ -329,9 +332,7 @@ fn by_connection(report: &mut Report, db: &Connection, schema: &str, began: Inst
     });
     let (kind, pragma) = if report.level == Level::Deep { (&INTEGRITY, "integrity_check") } else { (&QUICK, "quick_check") };
     report.checks.push(structure(db, schema, kind, pragma)?);
-    if objects.iter().any(|o| o.kind == "table" && o.sql.to_ascii_uppercase().contains("REFERENCES")) {
-        report.checks.push(foreign_keys(db, schema)?);
-    }
+    report.checks.extend(references::examine(db, schema, &tables)?);
     report.checks.extend(indexes::examine(db, schema, &objects, report.level)?);
     Ok(())
 }
@@ -374,35 +375,6 @@ fn structure(db: &Connection, schema: &str, kind: &Kind, pragma: &str) -> Result
             // A collation or module this program does not have: the check could not be made, which is no damage.
             if damaged { failed } else { Check { severity: Severity::Error, ..failed } }
         }
-    })
-}
-
-fn foreign_keys(db: &Connection, schema: &str) -> Result<Check> {
-    let remedy = "SELECT * FROM integrity_report(): it lists each orphan";
-    let mut q = db.prepare(&format!("PRAGMA {}.foreign_key_check", quote(schema)))?;
-    let (mut n, mut first) = (0u64, String::new());
-    let mut rows = q.query([])?;
-    loop {
-        match rows.next() {
-            Ok(Some(r)) => {
-                if n == 0 {
-                    let key = r.get_ref(1)?.as_i64().map_or(String::new(), |k| format!(" row {k}"));
-                    first = format!("{}{key} has no parent in {}", r.get_ref(0)?.as_str().unwrap_or("?"), r.get_ref(2)?.as_str().unwrap_or("?"));
-                }
-                n += 1;
-            }
-            Ok(None) => break,
-            Err(e) => {
-                let e = Error::from(e);
-                // A key whose declaration cannot work ("foreign key mismatch") is a finding, too.
-                return if e.kind == ErrorKind::Sqlite { Ok(FOREIGN.failed(schema, 0.0, e.message, remedy)) } else { Err(e) };
-            }
-        }
-    }
-    Ok(if n == 0 {
-        FOREIGN.passed(schema, "every reference has its row")
-    } else {
-        FOREIGN.failed(schema, 0.0, format!("{n} rows without a parent, the first: {first}"), remedy)
     })
 }
 

@@ -55,10 +55,15 @@ pub fn examine(db: &Connection, schema: &str, objects: &[Object], level: Level) 
 
 /// Foreign keys that make a delete of a parent scan the child, with the index that would help.
 fn without_index(db: &Connection, schema: &str, table: &str, indexes: &[Index]) -> Result<Vec<(String, String)>> {
-    let Some(t) = schema::find_table(db, schema, table)? else { return Ok(vec![]) };
-    let key: Vec<&str> = t.primary_key().iter().map(|c| c.name.as_str()).collect();
     let mut found = vec![];
-    for fk in foreign_keys::of(db, schema, table)? {
+    let keys = foreign_keys::of(db, schema, table)?;
+    if keys.is_empty() {
+        return Ok(found);
+    }
+    let mut key: Vec<schema::Column> = schema::columns(db, schema, table)?.into_iter().filter(|c| c.pk > 0).collect();
+    key.sort_by_key(|c| c.pk);
+    let key: Vec<&str> = key.iter().map(|c| c.name.as_str()).collect();
+    for fk in keys {
         let leads = |columns: &[&str]| {
             let n = fk.columns.len();
             columns.len() >= n && columns.iter().take(n).all(|c| fk.columns.iter().any(|f| same(f, c)))

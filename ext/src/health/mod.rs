@@ -4,6 +4,7 @@ mod examine;
 mod fleet;
 mod indexes;
 mod record;
+mod references;
 
 use crate::hub::{Hub, Target, limits, target::Place};
 use crate::{kit::*, options};
