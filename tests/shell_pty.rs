@@ -62,7 +62,7 @@ impl Person {
 
     /// Waits for a new prompt; the one that is there is drawn again and again while one types.
     fn prompt(&mut self) -> &mut Self {
-        self.at.exp_regex("\n[^\n ]*dbint> ").unwrap_or_else(|e| panic!("no prompt: {e}"));
+        self.at.exp_regex("\n[^\n ]*dbint\\*?> ").unwrap_or_else(|e| panic!("no prompt: {e}"));
         self
     }
 
@@ -164,6 +164,9 @@ fn ctrl_c_cancels_the_statement_and_keeps_the_session() {
     p.sees("Error: interrupted");
     p.prompt().enters("SELECT x || ' and open' FROM t; COMMIT;");
     p.sees("kept and open");
+    p.prompt().enters("BEGIN;");
+    p.sees("dbint*> ");
+    p.enters("ROLLBACK;");
     // At the prompt it discards the line.
     p.prompt().types("SELECT nonsense").types("\x03").prompt().enters("SELECT 'fre' || 'sh';");
     p.sees("fresh");
@@ -196,6 +199,18 @@ fn ctrl_c_during_a_sync_leaves_the_target_as_it_was() {
     p.prompt().enters(sync);
     p.sees("400000");
     assert_eq!(content().len(), 400_001);
+}
+
+#[test]
+fn tables_of_ones_own_come_without_those_of_the_hub() {
+    let mut p = Person::sits_down(&ORDERS, "a.db");
+    p.prompt().enters("SELECT json_extract(dbint_init(), '$.version') > 0 AS made;");
+    p.sees("made");
+    p.prompt().enters(".tables");
+    let shown = p.sees("of dbint; .tables % lists them, too");
+    assert!(shown.contains("orders") && !shown.contains("sync_mapping"), "{shown}");
+    p.prompt().enters(".tables %");
+    p.sees("sync_mapping");
 }
 
 #[test]

@@ -34,10 +34,17 @@ pub fn run(session: &mut Session) -> Result<Flow> {
     }
     greet(session);
     loop {
-        let line = match editor.readline("dbint> ") {
+        // A star while a transaction is open, for nothing is safe before its COMMIT.
+        let open = !session.opened.borrow().db.is_autocommit();
+        let line = match editor.readline(if open { "dbint*> " } else { "dbint> " }) {
             Ok(line) => line,
             Err(ReadlineError::Interrupted) => continue,
-            Err(ReadlineError::Eof) => return Ok(Flow::Leave(0)),
+            Err(ReadlineError::Eof) => {
+                if open {
+                    eprintln!("The open transaction was not committed: it is rolled back.");
+                }
+                return Ok(Flow::Leave(0));
+            }
             Err(e) => return Err(odd(e)),
         };
         if line.trim().is_empty() {

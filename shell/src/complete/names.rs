@@ -199,6 +199,11 @@ pub fn registered(db: &Connection) -> Vec<String> {
     list(db, "SELECT db_name FROM unified_system_status ORDER BY db_name", &[])
 }
 
+/// Tables and views of the hub, if it is in `main`.
+pub fn of_hub(db: &Connection) -> Vec<String> {
+    list(db, "SELECT value FROM json_each(dbint_uninstall('{\"dry_run\":true}'), '$.removed')", &[])
+}
+
 /// Tables of one attached database.
 pub fn tables_of(db: &Connection, schema: &str) -> Vec<String> {
     list(db, "SELECT name FROM pragma_table_list WHERE schema = ? COLLATE NOCASE AND type <> 'shadow' ORDER BY name", &[&schema])

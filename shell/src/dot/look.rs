@@ -28,8 +28,16 @@ fn everywhere(session: &Session, columns: &str, filter: &str, pattern: &str) -> 
 
 pub fn tables(session: &mut Session, args: &[&str]) -> Result<Flow> {
     let filter = "type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name LIKE ?1 ORDER BY name";
-    let all = everywhere(session, "$SCHEMA || name", filter, like(args))?;
-    columns(session, &all)
+    let mut all = everywhere(session, "$SCHEMA || name", filter, like(args))?;
+    // A person looks for their own tables; a pattern, or a script, gets all.
+    let ours = if session.interactive && args.is_empty() { names::of_hub(&session.opened.borrow().db) } else { vec![] };
+    let before = all.len();
+    all.retain(|n| !ours.contains(n));
+    columns(session, &all)?;
+    if all.len() < before {
+        writeln!(session.out, "… and {} of dbint; .tables % lists them, too", before - all.len())?;
+    }
+    Ok(Flow::Go)
 }
 
 pub fn indexes(session: &mut Session, args: &[&str]) -> Result<Flow> {

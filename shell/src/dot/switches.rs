@@ -130,11 +130,12 @@ pub fn show(session: &mut Session, _: &[&str]) -> Result<Flow> {
         ("changes", onoff(session.changes).to_owned()),
         ("echo", onoff(session.echo).to_owned()),
         ("bail", onoff(session.bail).to_owned()),
+        ("foreign keys", onoff(session.opened.borrow().db.pragma_query_value(None, "foreign_keys", |r| r.get(0)).unwrap_or(false)).to_owned()),
         ("timeout", format!("{} ms", session.timeout.as_millis())),
         ("pager", session.out.pager.clone().unwrap_or_else(|| "off".to_owned())),
     ];
     for (k, v) in lines {
-        writeln!(session.out, "{k:>10}: {v}")?;
+        writeln!(session.out, "{k:>12}: {v}")?;
     }
     Ok(Flow::Go)
 }
