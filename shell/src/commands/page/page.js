@@ -161,7 +161,7 @@ const COLUMNS = [
 ];
 function size(r) {
   const part = r.limit_bytes ? (r.size_bytes / r.limit_bytes) * 100 : 0;
-  const box = make("div", { title: `${count(r.size_bytes)} of ${count(r.limit_bytes)} bytes` }, `${bytes(r.size_bytes)} · ${part < 10 ? part.toFixed(1) : Math.round(part)} %`);
+  const box = make("div", { class: "size", title: `${count(r.size_bytes)} of ${count(r.limit_bytes)} bytes` }, `${bytes(r.size_bytes)} · ${part < 10 ? part.toFixed(1) : Math.round(part)} %`);
   box.append(make("span", { class: "bar" }, make("i", { class: part >= 100 ? "over" : part >= 90 ? "near" : "", style: `width:${Math.min(100, part)}%` })));
   return box;
 }
