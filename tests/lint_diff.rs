@@ -86,6 +86,8 @@ impl Maker {
         if self.chance(20) {
             let of = columns[0].id;
             let mut g = self.column(&[]);
+            g.collate = false;
+            g.ty = columns[0].ty;
             (g.generated, g.default, g.not_null, g.unique, g.check) = (Some(of), false, false, false, false);
             columns.push(g);
         }
@@ -129,7 +131,11 @@ impl Maker {
         for t in &mut all {
             match self.random.below(8) {
                 0 => continue,
-                1 if t.view.is_none() && t.triggers.is_empty() => t.name = self.name("renamed"),
+                // A table renamed and changed at once is another table to anybody who sees the two schemas only.
+                1 if t.view.is_none() && t.triggers.is_empty() && t.columns.iter().all(|c| c.references.is_none()) => {
+                    t.name = self.name("renamed");
+                    continue;
+                }
                 2 => t.strict = !t.strict && t.columns.iter().all(|c| c.generated.is_none()),
                 3 => t.without_rowid = !t.without_rowid,
                 _ => {}

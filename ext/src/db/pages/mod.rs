@@ -26,12 +26,12 @@ mod wal;
 
 pub use diff::{Change, Diff, comparable};
 pub use index::Index;
-pub use reader::{PageReader, Window, open};
+pub use reader::{PageReader, Window, open, open_damaged};
 pub use record::{Record, fields};
 pub use snapshot::{Snapshot, Why};
 pub use space::{Kind, Space, spaces};
 pub use table::{Table, split};
-pub use tolerant::{Salvage, salvage};
+pub use tolerant::{Found, Salvage, salvage};
 
 use crate::error;
 

@@ -441,7 +441,7 @@ fn damaged_files_end_in_an_error_or_an_answer() {
                 *seen.entry(if end.is_ok() { "read" } else { "refused" }).or_default() += 1;
                 let Ok(Some(root)) = snap.root(name) else { continue };
                 let mut state = Salvage::new(&r);
-                salvage(&r, root, &mut state, &mut |_, _| Ok(())).unwrap();
+                salvage(&r, root, &mut state, &mut |_| Ok(())).unwrap();
                 assert!(end.is_ok() || !state.bad.is_empty(), "{end:?} but nothing noted");
                 assert!(end.is_err() || state.records == 1500 || !state.bad.is_empty() || end != Ok(1500));
                 let _ = spaces(&r, snap.db(), || Ok(()));
@@ -468,8 +468,9 @@ fn salvage_takes_the_rest_of_a_damaged_table() {
     assert!(table_rows(&r, root, Some(0), &[]).is_err());
     let mut ids = vec![];
     let mut state = Salvage::new(&r);
-    salvage(&r, root, &mut state, &mut |rowid, _| {
-        ids.push(rowid.unwrap());
+    salvage(&r, root, &mut state, &mut |found| {
+        ids.push(found.rowid.unwrap());
+        assert_eq!(found.doubt, None);
         Ok(())
     })
     .unwrap();
@@ -482,10 +483,10 @@ fn salvage_takes_the_rest_of_a_damaged_table() {
     let snap = Snapshot::begin(&path).unwrap();
     let r = open(&snap).unwrap();
     let mut state = Salvage::new(&r);
-    salvage(&r, root, &mut state, &mut |_, _| Ok(())).unwrap();
+    salvage(&r, root, &mut state, &mut |_| Ok(())).unwrap();
     assert_eq!(state.records, 0);
     for leaf in state.unreached(&r) {
-        salvage(&r, leaf, &mut state, &mut |_, _| Ok(())).unwrap();
+        salvage(&r, leaf, &mut state, &mut |_| Ok(())).unwrap();
     }
     assert_eq!(state.records, ids.len() as u64);
 }

@@ -87,6 +87,12 @@ pub fn open(snapshot: &Snapshot) -> std::result::Result<PageReader<'_>, Why> {
     Ok(PageReader { db, page_size, pages, encoding, overlay, reads: Cell::new(0) })
 }
 
+/// Pages of a damaged file, as they lie there: no rule holds, and who reads them doubts all of them.
+/// The -wal is not looked at.
+pub fn open_damaged(db: &Connection, page_size: usize, pages: u32, encoding: u32) -> PageReader<'_> {
+    PageReader { db, page_size, pages, encoding, overlay: None, reads: Cell::new(0) }
+}
+
 /// Page size and text encoding of a file that is what it should be.
 fn header(head: &[u8; 100], version: u8) -> std::result::Result<(usize, u32), Why> {
     let (magic, rest) = head.split_at(16);

@@ -55,6 +55,11 @@ impl<'a> Record<'a> {
         }))
     }
 
+    /// Whether no byte is left over; asked after the last value.
+    pub fn is_used_up(&self) -> bool {
+        self.body.is_empty()
+    }
+
     #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         let (value, rest) = self.body.split_first_chunk::<N>().ok_or(Corrupt("record"))?;

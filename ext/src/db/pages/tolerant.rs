@@ -1,10 +1,17 @@
-//! A walk over a damaged database: takes every record that can still be read, and notes what cannot.
+//! A walk over a damaged database: takes every record that can still be read, says which of them are in doubt, and notes
+//! what cannot be read at all.
 use super::{
     Bad::{self, Corrupt},
-    PageReader, Window,
+    PageReader, Record, Window,
     btree::{self, INDEX_INTERIOR, INDEX_LEAF, Overflow, TABLE_INTERIOR, TABLE_LEAF, head},
-    record,
 };
+use std::collections::BTreeMap;
+
+/// Interior and leaf pages noted one by one; of more, only the number is kept.
+const NOTED: usize = 1000;
+
+/// Cells of one page that may lie over others before the page is given up.
+const MOST_OVERLAPS: usize = 50;
 
 /// What a tolerant walk saw.
 pub struct Salvage {
@@ -13,11 +20,33 @@ pub struct Salvage {
     pub records: u64,
     /// Pages that could not be read, as a whole or in part.
     pub bad: Vec<(u32, Bad)>,
+    pub bad_total: u64,
+    /// Overflow pages that may still be read: chains that share pages must not cost the square of the file.
+    spill: u64,
+}
+
+/// A record that could be read.
+pub struct Found<'a> {
+    pub page: u32,
+    /// None in an index b-tree.
+    pub rowid: Option<i64>,
+    pub record: &'a [u8],
+    /// Why it may never have been a row of this table.
+    pub doubt: Option<&'static str>,
+}
+
+pub type Take<'t> = dyn FnMut(&Found<'_>) -> crate::Result<()> + 't;
+
+/// A page to visit, and between which rowids its rows lie: above the first, up to the second.
+struct Todo {
+    page: u32,
+    above: Option<i64>,
+    upto: Option<i64>,
 }
 
 impl Salvage {
     pub fn new(reader: &PageReader<'_>) -> Salvage {
-        Salvage { seen: vec![0; reader.pages as usize / 64 + 1], records: 0, bad: vec![] }
+        Salvage { seen: vec![0; reader.pages as usize / 64 + 1], records: 0, bad: vec![], bad_total: 0, spill: 4 * u64::from(reader.pages) + 1000 }
     }
 
     /// Whether the page was not seen before; it is now.
@@ -29,7 +58,30 @@ impl Salvage {
         new
     }
 
-    /// Leaf pages of tables that no walk has reached: rows whose way down is damaged, and rows deleted long ago.
+    fn note(&mut self, page: u32, bad: Bad) {
+        self.bad_total += 1;
+        if self.bad.len() < NOTED {
+            self.bad.push((page, bad));
+        }
+    }
+
+    /// Pages of the freelist hold rows that were deleted: they are not to be found again.
+    pub fn pass_freelist(&mut self, reader: &PageReader<'_>) {
+        let mut window = Window::default();
+        let Ok(mut trunk) = reader.fetch(1, &mut window, &[]).and_then(|()| btree::be32(window.page(reader.page_size), 32)) else { return };
+        while trunk != 0 && trunk <= reader.pages && self.visit(trunk) && reader.fetch(trunk, &mut window, &[]).is_ok() {
+            let p = window.page(reader.page_size);
+            let (Ok(next), Ok(n)) = (btree::be32(p, 0), btree::be32(p, 4)) else { return };
+            for i in 0..(n as usize).min(reader.page_size / 4 - 2) {
+                if let Ok(leaf) = btree::be32(p, 8 + 4 * i) {
+                    self.visit(leaf);
+                }
+            }
+            trunk = next;
+        }
+    }
+
+    /// Leaf pages of tables that no walk has reached: rows whose way down is damaged.
     pub fn unreached(&self, reader: &PageReader<'_>) -> Vec<u32> {
         let mut window = Window::default();
         let is_leaf = |page: u32, window: &mut Window| {
@@ -41,20 +93,21 @@ impl Salvage {
     }
 }
 
-/// Gives each readable record below `root` with its rowid (none in an index b-tree); order is not promised.
-pub fn salvage(reader: &PageReader<'_>, root: u32, state: &mut Salvage, take: &mut dyn FnMut(Option<i64>, &[u8]) -> crate::Result<()>) -> crate::Result<()> {
-    let (mut todo, mut window) = (vec![root], Window::default());
-    let mut buffer = vec![];
-    while let Some(page) = todo.pop() {
+/// Gives each readable record below `root`; order is not promised.
+pub fn salvage(reader: &PageReader<'_>, root: u32, state: &mut Salvage, take: &mut Take<'_>) -> crate::Result<()> {
+    let (mut todo, mut window) = (vec![Todo { page: root, above: None, upto: None }], Window::default());
+    // A page is of the kind its root is of, or it belongs to somebody else.
+    let mut of_index = None;
+    while let Some(at) = todo.pop() {
+        let page = at.page;
         if !state.visit(page) {
-            state.bad.push((page, Corrupt("reached twice, or no such page")));
+            state.note(page, Corrupt("reached twice, or no such page"));
             continue;
         }
-        let read = reader.fetch(page, &mut window, &[]).and_then(|()| head(window.page(reader.page_size), page));
-        let (kind, n) = match read {
+        let (kind, n) = match reader.fetch(page, &mut window, &[]).and_then(|()| head(window.page(reader.page_size), page)) {
             Ok(head) => head,
             Err(bad) => {
-                state.bad.push((page, bad));
+                state.note(page, bad);
                 continue;
             }
         };
@@ -65,42 +118,120 @@ pub fn salvage(reader: &PageReader<'_>, root: u32, state: &mut Salvage, take: &m
             INDEX_LEAF => (false, true),
             INDEX_INTERIOR => (true, true),
             _ => {
-                state.bad.push((page, Corrupt("page type")));
+                state.note(page, Corrupt("page type"));
                 continue;
             }
         };
+        if *of_index.get_or_insert(index) != index {
+            state.note(page, Corrupt("page of another kind"));
+            continue;
+        }
         if interior {
-            // One bad child must not cost its sisters. Last in, first out: from the last to the first.
-            todo.extend(btree::be32(p, btree::start(page) + 8));
-            for i in (0..n).rev() {
-                match btree::cell(p, page, kind, i).and_then(|o| btree::be32(p, o)) {
-                    Ok(child) => todo.push(child),
-                    Err(bad) => state.bad.push((page, bad)),
-                }
-            }
+            children(p, page, kind, n, &at, state, &mut todo);
             if !index {
                 continue;
             }
         }
-        for i in 0..n {
-            // Each record has a budget of its own: a chain that runs wild costs one record, not the rest.
-            let mut overflow = Overflow::new(reader);
-            let mut get = || -> super::Result<Option<i64>> {
-                let mut o = btree::cell(p, page, kind, i)? + if interior { 4 } else { 0 };
-                let len = btree::length(p, &mut o)?;
-                let rowid = if index { None } else { Some(btree::varint(p, &mut o)? as i64) };
-                overflow.payload(reader, p, o, len, index, &mut buffer)?;
-                record::fields(&buffer)?;
-                Ok(rowid)
-            };
-            match get() {
-                Ok(rowid) => {
-                    state.records += 1;
-                    take(rowid, &buffer)?;
-                }
-                Err(bad) => state.bad.push((page, bad)),
+        leaf(reader, p, (page, kind, n), &at, state, take)?;
+    }
+    Ok(())
+}
+
+/// One bad child must not cost its sisters.
+fn children(p: &[u8], page: u32, kind: u8, n: usize, at: &Todo, state: &mut Salvage, todo: &mut Vec<Todo>) {
+    let first = todo.len();
+    let mut above = at.above;
+    for i in 0..n {
+        let get = || {
+            let mut o = btree::cell(p, page, kind, i)?;
+            let child = btree::be32(p, o)?;
+            o += 4;
+            let key = if kind == TABLE_INTERIOR { Some(btree::varint(p, &mut o)? as i64) } else { None };
+            Ok::<_, Bad>((child, key))
+        };
+        match get() {
+            Ok((child, key)) => {
+                todo.push(Todo { page: child, above, upto: key });
+                above = key;
+            }
+            Err(bad) => {
+                state.note(page, bad);
+                above = None;
             }
         }
     }
+    match btree::be32(p, btree::start(page) + 8) {
+        Ok(child) => todo.push(Todo { page: child, above, upto: at.upto }),
+        Err(bad) => state.note(page, bad),
+    }
+    // Last in, first out.
+    if let Some(added) = todo.get_mut(first..) {
+        added.reverse();
+    }
+}
+
+/// The records of one page.
+fn leaf(reader: &PageReader<'_>, p: &[u8], (page, kind, n): (u32, u8, usize), at: &Todo, state: &mut Salvage, take: &mut Take<'_>) -> crate::Result<()> {
+    let (interior, index) = (matches!(kind, TABLE_INTERIOR | INDEX_INTERIOR), matches!(kind, INDEX_LEAF | INDEX_INTERIOR));
+    let mut buffer = vec![];
+    let mut extents: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut overlaps = 0;
+    let mut last = at.above;
+    let first_cell = btree::start(page) + btree::cells(kind) + 2 * n;
+    for i in 0..n {
+        let mut spent = 0;
+        // Each record has a chain of its own: one that runs wild costs one record, not the rest.
+        let mut get = || -> super::Result<(Option<i64>, usize, usize)> {
+            let from = btree::cell(p, page, kind, i)?;
+            if from < first_cell {
+                return Err(Corrupt("cell offset"));
+            }
+            let mut o = from + if interior { 4 } else { 0 };
+            let len = btree::length(p, &mut o)?;
+            let rowid = if index { None } else { Some(btree::varint(p, &mut o)? as i64) };
+            let held = btree::local(reader.page_size, len, index);
+            spent = btree::spilled(reader.page_size, len, index);
+            if spent > state.spill {
+                return Err(Corrupt("overflow chains share pages"));
+            }
+            Overflow::new(reader).payload(reader, p, o, len, index, &mut buffer)?;
+            whole(&buffer)?;
+            Ok((rowid, from, o + held + if held < len { 4 } else { 0 }))
+        };
+        let got = get();
+        state.spill = state.spill.saturating_sub(spent);
+        match got {
+            Ok((rowid, from, to)) => {
+                let mut doubt = None;
+                if let Some(rowid) = rowid {
+                    if last.is_some_and(|l| rowid <= l) || at.upto.is_some_and(|u| rowid > u) {
+                        doubt = Some("its rowid is out of order");
+                    } else {
+                        last = Some(rowid);
+                    }
+                }
+                if extents.range(..to).next_back().is_some_and(|(_, end)| *end > from) {
+                    doubt = Some("it overlaps another row");
+                    overlaps += 1;
+                    // A page made to be read a thousand times over is no page of rows.
+                    if overlaps > MOST_OVERLAPS {
+                        state.note(page, Corrupt("cells overlap"));
+                        return Ok(());
+                    }
+                }
+                extents.insert(from, to);
+                state.records += 1;
+                take(&Found { page, rowid, record: &buffer, doubt })?;
+            }
+            Err(bad) => state.note(page, bad),
+        }
+    }
     Ok(())
+}
+
+/// A record that is one: each value is there, and nothing is left over.
+fn whole(record: &[u8]) -> super::Result<()> {
+    let mut values = Record::new(record)?;
+    while values.advance()?.is_some() {}
+    if values.is_used_up() { Ok(()) } else { Err(Corrupt("record length")) }
 }
