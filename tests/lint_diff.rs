@@ -195,7 +195,8 @@ impl Maker {
         // Text does not go into a STRICT column of numbers.
         for t in &mut all {
             let was = tables.iter().find(|w| w.id == t.id);
-            let numeric = t.columns.iter().any(|c| c.ty == "NUMERIC" || was.and_then(|w| w.columns.iter().find(|x| x.id == c.id)).is_some_and(|x| x.ty != c.ty));
+            let numeric =
+                t.columns.iter().any(|c| c.ty == "NUMERIC" || was.and_then(|w| w.columns.iter().find(|x| x.id == c.id)).is_some_and(|x| x.ty != c.ty));
             t.strict &= !numeric;
         }
         all
@@ -398,9 +399,11 @@ fn what_the_rows_refuse_loses_nothing() {
     Connection::open(&b).unwrap().execute_batch(&format!("CREATE TABLE p(id INTEGER PRIMARY KEY, x UNIQUE); {other}")).unwrap();
     dbint::register(&db).unwrap();
     let state = |db: &Connection| -> String {
-        db.query_row("SELECT (SELECT group_concat(id || coalesce(x, '-')) FROM p) || (SELECT count(*) FROM c) || (SELECT group_concat(sql) FROM sqlite_schema)", [], |r| {
-            r.get(0)
-        })
+        db.query_row(
+            "SELECT (SELECT group_concat(id || coalesce(x, '-')) FROM p) || (SELECT count(*) FROM c) || (SELECT group_concat(sql) FROM sqlite_schema)",
+            [],
+            |r| r.get(0),
+        )
         .unwrap()
     };
     let before = state(&db);

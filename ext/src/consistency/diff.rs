@@ -96,7 +96,14 @@ fn word(kind: &str) -> &'static str {
 }
 
 impl Plan<'_, '_> {
-    fn add(&mut self, object: &'static str, (name, table): (&str, &str), change: &'static str, (in_a, in_b): (Option<String>, Option<String>), closing: Closing) {
+    fn add(
+        &mut self,
+        object: &'static str,
+        (name, table): (&str, &str),
+        change: &'static str,
+        (in_a, in_b): (Option<String>, Option<String>),
+        closing: Closing,
+    ) {
         let (sql, loses_data) = match closing {
             Closing::With(sql) => (Some(sql), false),
             Closing::Losing(sql) => (sql, true),

@@ -126,7 +126,9 @@ fn reported(call: &Call<'_>) -> Result<Report> {
     let mut pair = match (call.value("a"), call.opt_text("b")) {
         (Value::Integer(id), None) => report::of_mapping(call.db, *id)?,
         (Value::Text(a), Some(b)) => Pair { a: Target::resolve(call.db, Some(a))?, b: Target::resolve(call.db, Some(b))?, tables: None, circular: false },
-        (Value::Text(_), None) => return Err(Error::argument("argument b is missing").hint("Name two databases, or give the id of a row in sync_mapping as an integer")),
+        (Value::Text(_), None) => {
+            return Err(Error::argument("argument b is missing").hint("Name two databases, or give the id of a row in sync_mapping as an integer"));
+        }
         (Value::Null, Some(b)) => Pair { a: Target::resolve(call.db, None)?, b: Target::resolve(call.db, Some(b))?, tables: None, circular: false },
         _ => return Err(Error::argument("argument a must be the name of a database, or alone the id of a row in sync_mapping")),
     };

@@ -142,7 +142,8 @@ impl<'c> Run<'c> {
         let count = |s: &Side<'_>| Some(s.kind("table").filter(|o| wanted(&o.name)).count().to_string());
         let sides = (count(&self.a), count(&self.b));
         self.add("schema_tables", Severity::Error, None, passed, sides, detail);
-        let shared: Vec<String> = self.a.kind("table").map(|o| o.name.clone()).filter(|n| wanted(n) && self.b.kind("table").any(|o| same(&o.name, n))).collect();
+        let shared: Vec<String> =
+            self.a.kind("table").map(|o| o.name.clone()).filter(|n| wanted(n) && self.b.kind("table").any(|o| same(&o.name, n))).collect();
         for table in &shared {
             let (passed, detail) = named(&|d| same(&d.table, table) && (d.object == "column" || (d.object == "table" && d.change == "changed")));
             self.add("schema_columns", Severity::Error, Some(table), passed, (None, None), detail);
@@ -159,7 +160,8 @@ impl<'c> Run<'c> {
     /// Row counts, content and the newest time of a table both have.
     fn table(&mut self, name: &str) -> Result<()> {
         let (ta, tb) = (schema::table(self.a.db, self.a.schema, name)?, schema::table(self.b.db, self.b.schema, name)?);
-        let count = |s: &Side<'_>, t: &Table| shown(s.db.query_row(&format!("SELECT count(*) FROM {}", qualified(s.schema, &t.name)), [], |r| r.get::<_, i64>(0)));
+        let count =
+            |s: &Side<'_>, t: &Table| shown(s.db.query_row(&format!("SELECT count(*) FROM {}", qualified(s.schema, &t.name)), [], |r| r.get::<_, i64>(0)));
         let (na, nb) = (count(&self.a, &ta)?, count(&self.b, &tb)?);
         let detail = if na == nb { "ok".to_owned() } else { format!("{na} rows and {nb}") };
         self.add("row_count", Severity::Error, Some(name), na == nb && !na.starts_with('?'), (Some(na), Some(nb)), detail);

@@ -257,7 +257,10 @@ fn numbers(db: &Connection, reader: &PageReader<'_>, root: u32, state: &mut Salv
             let there: bool = db.query_row("SELECT EXISTS(SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?)", [&name], |r| r.get(0))?;
             if there {
                 db.execute("DELETE FROM sqlite_sequence WHERE name = ?1 AND seq <= ?2", (&name, seq))?;
-                db.execute("INSERT INTO sqlite_sequence(name, seq) SELECT ?1, ?2 WHERE NOT EXISTS(SELECT 1 FROM sqlite_sequence WHERE name = ?1)", (&name, seq))?;
+                db.execute(
+                    "INSERT INTO sqlite_sequence(name, seq) SELECT ?1, ?2 WHERE NOT EXISTS(SELECT 1 FROM sqlite_sequence WHERE name = ?1)",
+                    (&name, seq),
+                )?;
             }
         }
         Ok(())
