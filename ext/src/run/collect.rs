@@ -175,6 +175,9 @@ pub fn from_hub(db: &Connection, hub: &Hub, name: &str, groups: &[Group], now: &
         let age: Option<f64> = db.prepare(&hub.sql(sql))?.query_row([now, name], |r| r.get(0))?;
         read.push(age.map_or_else(|| Reading::none("backup_age", "no backup of it was restored and compared yet"), |s| Reading::new("backup_age", s.max(0.0))));
     }
+    if groups.contains(&Group::Consistency) {
+        read.extend(agreement(db, hub, name)?);
+    }
     if groups.contains(&Group::Resources)
         && let Some(used) = value(read, "storage_used")
     {
@@ -182,6 +185,14 @@ pub fn from_hub(db: &Connection, hub: &Hub, name: &str, groups: &[Group], now: &
         read.push(growth(db, hub, name, used, now)?);
     }
     Ok(())
+}
+
+/// Content of both sides of the mappings that name the database.
+pub fn agreement(db: &Connection, hub: &Hub, name: &str) -> Result<[Reading; 2]> {
+    Ok(match super::agreement::score(db, hub, name)? {
+        Some((score, wrong)) => [Reading::new("consistency", score), Reading::new("consistency_warnings", wrong)],
+        None => ["consistency", "consistency_warnings"].map(|m| Reading::none(m, "no mapping names this database")),
+    })
 }
 
 fn growth(db: &Connection, hub: &Hub, name: &str, used: f64, now: &str) -> Result<Reading> {

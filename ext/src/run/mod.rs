@@ -1,6 +1,7 @@
 //! Whole runs made of the rooms below: the integration and its report, metrics, the monitor, alerts, maintenance.
 use crate::kit::*;
 
+mod agreement;
 mod alerts;
 mod collect;
 mod deliver;

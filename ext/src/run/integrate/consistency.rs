@@ -2,7 +2,6 @@
 use super::{
     Phase, setup,
     state::{Outcome, State, Verdict, quoted},
-    synchronise::{self, Compared},
 };
 use crate::db::{
     foreign_keys,
@@ -11,6 +10,7 @@ use crate::db::{
 };
 use crate::error::{Kind, Result};
 use crate::health::Severity;
+use crate::run::agreement::{Compared, compare};
 use rusqlite::Connection;
 use std::{
     path::{Path, PathBuf},
@@ -86,7 +86,7 @@ impl Phase for Consistency {
     fn close(&mut self, run: &mut State) -> Result<Outcome> {
         let mut tables = 0;
         for m in setup::mappings(run)? {
-            for (table, verdict) in synchronise::compare(run, &m)? {
+            for (table, verdict) in compare(&run.db, &m)? {
                 self.checks += 1;
                 tables += 1;
                 match verdict {

@@ -10,6 +10,7 @@ use crate::db::{
 use crate::error::{Kind, Result};
 use crate::health::Severity;
 use crate::hub::{Target, settings};
+use crate::run::agreement::{self, Mapping};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
 
@@ -25,19 +26,9 @@ pub struct Setup {
     folder: Option<String>,
 }
 
-/// One row of `sync_mapping`.
-pub struct Mapping {
-    pub id: i64,
-    pub source: String,
-    pub tables: String,
-    pub target: String,
-}
-
 /// The enabled mappings between databases of the run.
 pub fn mappings(run: &State) -> Result<Vec<Mapping>> {
-    let mut q = run.db.prepare(&run.hub.sql("SELECT id, source_db, tables, target_db FROM hub.sync_mapping WHERE enabled ORDER BY id"))?;
-    let all = q.query_map([], |r| Ok(Mapping { id: r.get(0)?, source: r.get(1)?, tables: r.get(2)?, target: r.get(3)? }))?;
-    let all: Vec<Mapping> = all.collect::<rusqlite::Result<_>>()?;
+    let all = agreement::mappings(&run.db, &run.hub)?;
     let paths: Vec<_> = run.items.iter().map(|i| i.path.as_path()).collect();
     let inside = |name: &str| {
         let Ok(target) = Target::resolve(&run.db, Some(name)) else { return run.items.iter().any(|i| i.name == name) };

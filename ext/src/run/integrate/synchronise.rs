@@ -1,19 +1,11 @@
 //! Phase 5: the mappings are carried out; what the sync log holds afterwards is the result.
 use super::{
-    Phase,
-    setup::{self, Mapping},
+    Phase, setup,
     state::{Outcome, State, Verdict, literal},
-};
-use crate::db::{
-    digest::{self, Algorithm, Method},
-    ident::same,
-    open::Mode,
-    schema,
 };
 use crate::error::{Kind, Result};
 use crate::health::Severity;
-use crate::hub::Target;
-use crate::kit::Interrupt;
+use crate::run::agreement::{Compared, Mapping, compare};
 use serde_json::{Value as Json, json};
 
 #[derive(Default)]
@@ -62,7 +54,7 @@ impl Phase for Synchronise {
     fn second(&mut self, run: &mut State) -> Result<Verdict> {
         let (mut equal, mut larger, mut wrong) = (0, 0, vec![]);
         for m in &self.mappings {
-            for (table, verdict) in compare(run, m)? {
+            for (table, verdict) in compare(&run.db, m)? {
                 match verdict {
                     Compared::Equal => equal += 1,
                     Compared::Larger => larger += 1,
@@ -102,39 +94,4 @@ impl Synchronise {
             }
         }
     }
-}
-
-pub enum Compared {
-    Equal,
-    /// Every row of the source may be there, and others.
-    Larger,
-    Different,
-}
-
-/// Every table of a mapping, source against target.
-pub fn compare(run: &State, m: &Mapping) -> Result<Vec<(String, Compared)>> {
-    let (Ok(source), Ok(target)) = (Target::resolve(&run.db, Some(&m.source)), Target::resolve(&run.db, Some(&m.target))) else { return Ok(vec![]) };
-    let (source, target) = (source.session(&run.db, Mode::Read)?, target.session(&run.db, Mode::Read)?);
-    let mut interrupt = Interrupt::of(&run.db)?;
-    let listed: Vec<String> = m.tables.split(',').map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned).collect();
-    let tables = if listed.iter().any(|t| t == "*") { schema::stored_tables(&source.db, &source.schema)? } else { listed };
-    let mut out = vec![];
-    for table in tables {
-        let (Some(a), Some(b)) = (schema::find_table(&source.db, &source.schema, &table)?, schema::find_table(&target.db, &target.schema, &table)?) else {
-            out.push((table, Compared::Different));
-            continue;
-        };
-        let same_columns = a.columns.len() == b.columns.len() && a.columns.iter().zip(&b.columns).all(|(x, y)| same(&x.name, &y.name));
-        let one = digest::table(&source.db, &source.schema, &table, Algorithm::Fast, Method::Auto, &mut interrupt)?;
-        let other = digest::table(&target.db, &target.schema, &table, Algorithm::Fast, Method::Auto, &mut interrupt)?;
-        let verdict = match (one.hex == other.hex, one.rows.cmp(&other.rows)) {
-            (true, _) => Compared::Equal,
-            (false, std::cmp::Ordering::Less) => Compared::Larger,
-            // Columns in another order give another checksum for the same rows.
-            (false, std::cmp::Ordering::Equal) if !same_columns => Compared::Equal,
-            _ => Compared::Different,
-        };
-        out.push((table, verdict));
-    }
-    Ok(out)
 }

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::error::Result;
 use crate::health::Severity;
-use crate::run::{alerts, deliver};
+use crate::run::{alerts, collect, deliver, host::Machine, metrics::Group, record};
 
 #[derive(Default)]
 pub struct Watch {
@@ -14,6 +14,7 @@ pub struct Watch {
     before: i64,
     looked: usize,
     opened: usize,
+    machine: Option<Machine>,
 }
 
 impl Phase for Watch {
@@ -36,9 +37,12 @@ impl Phase for Watch {
             return run.examine(at, 1);
         }
         let Some(item) = run.items.iter().filter(|i| i.registered).nth(at - self.looked) else { return Ok(()) };
-        let sql = "SELECT count(metric_value) FROM collect_metrics(?)";
-        let n: i64 = run.db.query_row(sql, [&item.name], |r| r.get(0))?;
-        self.samples += n;
+        // The machine is looked at once for all.
+        let machine = self.machine.get_or_insert_with(Machine::look);
+        let now = crate::db::time::now();
+        let read = collect::of_file(&run.db, &run.hub, &item.name, &item.path, &Group::ALL, Some(machine), &now)?;
+        record::write(&run.db, &run.hub, |db, hub| record::readings(db, hub, &item.name, &read, &now))?;
+        self.samples += read.iter().filter(|r| r.value.is_ok()).count() as i64;
         Ok(())
     }
 

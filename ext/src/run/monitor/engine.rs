@@ -15,6 +15,7 @@ use crate::run::{
 };
 use rusqlite::Connection;
 use std::{
+    cell::Cell,
     collections::HashMap,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
@@ -69,6 +70,10 @@ pub struct Engine {
     due: [Instant; 5],
     tidy: Instant,
     checked: HashMap<PathBuf, Checked>,
+    /// What comparing cost in this round.
+    compared: Cell<Duration>,
+    /// Before then the mappings are not compared again.
+    compare: Instant,
     pub beat: Beat,
 }
 
@@ -101,6 +106,8 @@ impl Engine {
             due: [now; 5],
             tidy: now,
             checked: HashMap::new(),
+            compared: Cell::default(),
+            compare: now,
             beat: Beat::default(),
         })
     }
@@ -156,11 +163,16 @@ impl Engine {
     }
 
     fn round(&mut self, halt: &Halt) -> Result<Turn> {
-        let groups = self.groups_due();
+        let mut groups = self.groups_due();
         let mut turn = Turn::default();
         if groups.is_empty() {
             return Ok(turn);
         }
+        if groups.contains(&Group::Sync) {
+            self.synchronise(halt)?;
+        }
+        let compares = groups.contains(&Group::Consistency) && self.compare <= Instant::now();
+        groups.retain(|g| *g != Group::Consistency || compares);
         let machine = groups.contains(&Group::Resources).then(Machine::look);
         let fleet = target::registry(&self.db)?;
         self.checked.retain(|path, _| fleet.iter().any(|(_, p)| Path::new(p) == path));
@@ -185,6 +197,9 @@ impl Engine {
             return Ok(turn);
         }
         self.store(&mut read, &groups)?;
+        if compares {
+            self.compare = Instant::now() + self.compared.take() * SHARE;
+        }
         self.beat.rounds += 1;
         self.beat.samples += turn.samples as i64;
         let evaluated = self.writing(|| alerts::evaluate(&self.db, &self.hub, &self.channels, &time::now()))?;
@@ -196,6 +211,16 @@ impl Engine {
         }
         turn.lost = !self.writing(|| lock::renew(&self.db, &self.hub, &self.owner, self.interval, &self.beat))?;
         Ok(turn)
+    }
+
+    /// The mappings that are due. One that fails is in the sync log, and in the error rate.
+    fn synchronise(&mut self, halt: &Halt) -> Result<()> {
+        let due: i64 = self.db.query_row("SELECT count(*) FROM sync_due WHERE due_in_s <= 0", [], |r| r.get(0))?;
+        if due > 0 {
+            let _watched = halt.watch.over(&self.db, Duration::from_secs(3_600));
+            self.db.query_row("SELECT run_syncs('{\"backup\":false}')", [], |_| Ok(()))?;
+        }
+        Ok(())
     }
 
     fn measure(&mut self, path: &Path, groups: &[Group], machine: Option<&Machine>, cost: &mut Cost<'_>) -> Vec<Reading> {
@@ -219,10 +244,19 @@ impl Engine {
 
     fn store(&self, read: &mut Vec<(String, Vec<Reading>)>, groups: &[Group]) -> Result<()> {
         let now = time::now();
-        let all = std::mem::take(read);
+        let mut all = std::mem::take(read);
+        if groups.contains(&Group::Consistency) {
+            // Comparing may take long: not while the hub is locked.
+            let began = Instant::now();
+            for (name, readings) in &mut all {
+                readings.extend(collect::agreement(&self.db, &self.hub, name)?);
+            }
+            self.compared.set(self.compared.get() + began.elapsed());
+        }
+        let groups: Vec<Group> = groups.iter().copied().filter(|g| *g != Group::Consistency).collect();
         self.writing(|| {
             for (name, mut readings) in all {
-                collect::from_hub(&self.db, &self.hub, &name, groups, &now, &mut readings)?;
+                collect::from_hub(&self.db, &self.hub, &name, &groups, &now, &mut readings)?;
                 record::readings(&self.db, &self.hub, &name, &readings, &now)?;
             }
             lock::renew(&self.db, &self.hub, &self.owner, self.interval, &self.beat)
