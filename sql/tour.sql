@@ -9,10 +9,11 @@
 -- 1. What is here?
 
 -- Every SQLite file below a folder, known by its header and not by its name.
-SELECT db_name, tables, rows, journal_mode, status FROM discover_databases('.') ORDER BY db_name;
+SELECT db_name, page_size, journal_mode, status FROM discover_databases('.') ORDER BY db_name;
+SELECT tables, rows FROM discover_databases('.') WHERE db_name = 'session_management';
 
 -- The members of the fleet are rows of a table. Others join with register_database('path/to/file.db').
-SELECT db_name, table_count, health_status FROM database_registry ORDER BY db_name;
+SELECT db_name, db_size > 0 AS has_size, health_status FROM database_registry ORDER BY db_name;
 
 -- 2. Is it well?
 
