@@ -69,10 +69,7 @@ impl Demo {
             }
             let bar = spinner(&label);
             let began = Instant::now();
-            let done = step.statements.iter().try_fold(0, |rows, sql| match count_rows(&opened.db, sql) {
-                Err(e) if e.to_string().starts_with("no such") => Ok(rows),
-                done => Ok(rows + done?),
-            });
+            let done = step.statements.iter().try_fold(0, |rows, sql| Ok(rows + count_rows(&opened.db, sql)?));
             bar.finish_and_clear();
             match done {
                 Ok(rows) => writeln!(out, "{label}: {}, {:.2} s", plural(step.statements.len(), rows), began.elapsed().as_secs_f64())?,
