@@ -7,6 +7,7 @@ use crate::{
         schema::{self, Generated, Index, Table, TableKind},
     },
     error::{At, Error, Kind, Result, did_you_mean},
+    kit::Stmt,
 };
 use rusqlite::Connection;
 
@@ -97,6 +98,11 @@ impl Shape {
             refuse_duplicates(target, target_schema, &to, &key_names, "target")?;
         }
         let collations = key.iter().map(|k| columns.get(*k).map_or(Collation::Binary, |c| collation(&target_indexes, c, &key_names))).collect();
+        let condition = o.r#where.clone().filter(|w| !w.trim().is_empty());
+        if let Some(c) = &condition {
+            // Alone, without parentheses: what closes one that it did not open would mean something else elsewhere.
+            Stmt::prepare(source, &format!("SELECT {c}\nFROM {}", qualified(source_schema, &from.name)))?;
+        }
         let timestamp = timestamp(o.timestamp_column.as_deref(), &from, &columns)?;
         let policy = match (choice.policy, choice.full, timestamp) {
             (Some(Policy::TimestampPriority), _, None) => {
@@ -125,7 +131,7 @@ impl Shape {
             rowids,
             rowid_is_key,
             key_is_indexed: source_indexed && target_indexed,
-            condition: o.r#where.clone().filter(|w| !w.trim().is_empty()),
+            condition,
         })
     }
 
