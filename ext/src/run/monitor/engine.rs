@@ -24,6 +24,8 @@ use std::{
 
 /// A full check may take this part of the time.
 const SHARE: u32 = 1_000;
+/// The checks of one round may take this part of the time until the next, and the least.
+const ALLOWANCE: (f64, Duration) = (0.1, Duration::from_millis(100));
 /// How often old rows are rolled up.
 const TIDY: Duration = Duration::from_secs(60);
 /// A long round renews its place meanwhile.
@@ -70,6 +72,8 @@ pub struct Engine {
     due: [Instant; 5],
     tidy: Instant,
     checked: HashMap<PathBuf, Checked>,
+    /// What full checks may still cost in this round.
+    allowance: Duration,
     /// What comparing cost in this round.
     compared: Cell<Duration>,
     /// Before then the mappings are not compared again.
@@ -106,6 +110,7 @@ impl Engine {
             due: [now; 5],
             tidy: now,
             checked: HashMap::new(),
+            allowance: Duration::ZERO,
             compared: Cell::default(),
             compare: now,
             beat: Beat::default(),
@@ -177,6 +182,8 @@ impl Engine {
         let fleet = target::registry(&self.db)?;
         self.checked.retain(|path, _| fleet.iter().any(|(_, p)| Path::new(p) == path));
         let mut cost = Cost { check: true, inserts: HashMap::new(), watch: Some(&halt.watch) };
+        let (part, least) = ALLOWANCE;
+        self.allowance = Duration::from_secs_f64(self.interval.unwrap_or(Group::Health.interval_s()) * part).max(least);
         let mut renewed = Instant::now();
         let mut read: Vec<(String, Vec<Reading>)> = vec![];
         for (name, path) in fleet.into_iter().filter(|(_, p)| !p.contains("://")) {
@@ -227,8 +234,12 @@ impl Engine {
         let seen = stamp(path);
         let now = Instant::now();
         let looks = groups.contains(&Group::Health) || groups.contains(&Group::Consistency);
-        cost.check = looks && self.checked.get(path).is_none_or(|c| !c.sound || now >= c.anyway || (now >= c.again && c.stamp != seen));
+        cost.check =
+            looks && !self.allowance.is_zero() && self.checked.get(path).is_none_or(|c| !c.sound || now >= c.anyway || (now >= c.again && c.stamp != seen));
         let readings = measure::within(path, groups, machine, cost);
+        if cost.check {
+            self.allowance = self.allowance.saturating_sub(now.elapsed());
+        }
         let value = |m: &str| readings.iter().find(|r| r.metric == m).and_then(|r| r.value.as_ref().ok().copied());
         let reached = value("availability").is_none_or(|v| v > 0.0);
         if looks && !reached {
