@@ -1,11 +1,12 @@
 //! salvage_database beside the `.recover` of the sqlite3 shell, on the same damaged files: it saves at least as many rows, and
 //! its tables hold no row that was never in them. DBINT_SALVAGE_FILES sets the number of files, DBINT_SEED the first seed.
+use dbint_tests::root;
 use lint_kit::{Random, number};
 use rusqlite::{Connection, types::ValueRef};
 use std::{
     collections::{BTreeMap, HashSet},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -132,9 +133,46 @@ fn harm(bytes: &mut Vec<u8>, kind: usize, random: &mut Random) {
     }
 }
 
-/// What the system's shell recovers, as a new database.
-fn recover(from: &Path, to: &Path) {
-    let mut reader = Command::new("sqlite3").arg(from).arg(".recover").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("sqlite3 is installed");
+/// A folder with a libsqlite3 that has sqlite_dbpage, for the stock shell: its `.recover` reads pages by that, and Debian's
+/// library comes without it. The shell asks the library for its source id, and refuses another than its own.
+fn library_with_pages() -> PathBuf {
+    let dir = root().join("target/clients/recover");
+    let lib = dir.join("libsqlite3.so.0");
+    if !lib.exists() {
+        fs::create_dir_all(&dir).unwrap();
+        let run = |c: &mut Command| c.output().unwrap_or_else(|e| panic!("{c:?}: {e}"));
+        let meta = run(Command::new(env!("CARGO")).args(["metadata", "--format-version", "1", "--offline"]).current_dir(root()));
+        let meta: serde_json::Value = serde_json::from_slice(&meta.stdout).unwrap();
+        let manifest = meta["packages"].as_array().unwrap().iter().find(|p| p["name"] == "libsqlite3-sys").and_then(|p| p["manifest_path"].as_str()).unwrap();
+        let source = Path::new(manifest).with_file_name("sqlite3");
+        let version = String::from_utf8(run(Command::new("sqlite3").arg("--version")).stdout).unwrap();
+        let id = version.split_once(' ').expect("version and source id").1.trim();
+        fs::write(dir.join("id.c"), format!("const char *sqlite3_sourceid(void) {{ return \"{id}\"; }}\n")).unwrap();
+        let features = ["DBPAGE_VTAB", "SESSION", "PREUPDATE_HOOK", "COLUMN_METADATA", "UNLOCK_NOTIFY", "STMTVTAB"].map(|f| format!("-DSQLITE_ENABLE_{f}"));
+        let compile = |extra: &[&str], file: &Path, object: &str| {
+            let mut c = Command::new("cc");
+            c.args(["-O1", "-fPIC", "-c"]).args(&features).args(extra).arg(file).arg("-o").arg(dir.join(object));
+            assert!(run(&mut c).status.success(), "{c:?}");
+        };
+        compile(&["-Dsqlite3_sourceid=sqlite3_own_sourceid"], &source.join("sqlite3.c"), "sqlite3.o");
+        compile(&[], &dir.join("id.c"), "id.o");
+        let mut link = Command::new("cc");
+        link.arg("-shared").arg("-o").arg(&lib).args([dir.join("sqlite3.o"), dir.join("id.o")]).args(["-lm", "-lpthread", "-ldl"]);
+        assert!(run(&mut link).status.success(), "{link:?}");
+    }
+    dir
+}
+
+/// What the stock shell recovers, as a new database.
+fn recover(library: &Path, from: &Path, to: &Path) {
+    let mut reader = Command::new("sqlite3")
+        .env("LD_LIBRARY_PATH", library)
+        .arg(from)
+        .arg(".recover")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("sqlite3 is installed");
     let sql = reader.stdout.take().unwrap();
     Command::new("sqlite3").arg(to).stdin(sql).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
     reader.wait().unwrap();
@@ -163,6 +201,7 @@ fn judge(db: &Connection, truth: &BTreeMap<&'static str, HashSet<String>>, found
 fn saves_at_least_what_recover_saves_and_never_a_false_row() {
     let (files, seed) = (number("DBINT_SALVAGE_FILES", 27), number("DBINT_SEED", 1));
     let dir = tempfile::tempdir().unwrap();
+    let library = library_with_pages();
     let mut sums: BTreeMap<&str, [usize; 6]> = BTreeMap::new();
     let mut wrong = vec![];
     for n in seed..seed + files {
@@ -170,6 +209,12 @@ fn saves_at_least_what_recover_saves_and_never_a_false_row() {
         let file = |name: &str| dir.path().join(format!("{name}{n}.db"));
         let (bad, ours, theirs) = (file("bad"), file("ours"), file("theirs"));
         let truth = sound(&bad, &mut random);
+        if n == seed {
+            recover(&library, &bad, &theirs);
+            let all = judge(&Connection::open(&theirs).unwrap(), &truth, vec![]).0;
+            assert!(all == truth.values().map(HashSet::len).sum(), "the stock shell recovers {all} rows of a sound file");
+            fs::remove_file(&theirs).unwrap();
+        }
         let kind = (n % DAMAGE.len() as u64) as usize;
         let mut bytes = fs::read(&bad).unwrap();
         harm(&mut bytes, kind, &mut random);
@@ -186,7 +231,7 @@ fn saves_at_least_what_recover_saves_and_never_a_false_row() {
         assert_eq!(fs::read(&bad).unwrap(), bytes, "file {n}: the damaged file is left as it is");
         let account: serde_json::Value = serde_json::from_str(&account).unwrap();
         assert_eq!(account["quick_check"], "ok", "file {n}: {account}");
-        recover(&bad, &theirs);
+        recover(&library, &bad, &theirs);
         let (a, b) = (Connection::open(&ours).unwrap(), Connection::open(&theirs).unwrap());
         let (mine, false_mine) = judge(&a, &truth, found_rows(&a, "lost_and_found", "row_id", 4));
         let (other, false_other) = judge(&b, &truth, found_rows(&b, "lost_and_found", "id", 4));

@@ -2,6 +2,7 @@
 mod checks;
 mod finding;
 mod profile;
+mod repair;
 mod report;
 mod salvage;
 mod subject;
@@ -22,13 +23,24 @@ options! {
         checks: String,
         /// Only what was found, without the checks that passed.
         findings: bool,
+        /// First do what repair_database does; its steps are the first rows.
+        repair: bool,
+    }
+}
+
+options! {
+    struct RepairOptions {
+        /// Only tell what would be done.
+        dry_run: bool,
+        /// Where the copy made beforehand goes; default: beside the file, with `.before-repair-` and the time after its name.
+        backup: String,
     }
 }
 
 pub const ROOM: Room = Room {
     name: "integrity",
     summary: "What is wrong in this database, row by row, and which statement mends it.",
-    functions: &[Function {
+    functions: &[REPAIR_DATABASE, Function {
         name: "salvage_database",
         args: &[
             typed("db", Type::Any, false, "the damaged database: schema, registered name or file; NULL is this one"),
@@ -70,7 +82,43 @@ pub const ROOM: Room = Room {
             example: "SELECT severity, count(*) FROM integrity_checks GROUP BY severity;",
             rows: integrity_checks,
         },
+        Table {
+            name: "recovery_plan",
+            args: &[database()],
+            columns: &[
+                col("step", "INTEGER"),
+                col("action", "TEXT"),
+                col("statement", "TEXT"),
+                col("reason", "TEXT"),
+                col("automatic", "INTEGER"),
+                col("loses", "TEXT"),
+            ],
+            access: Access::Outside,
+            summary: "The steps after which a database is sound again, in order, as statements; automatic ones are done by repair_database, the rest is for you to decide. No row for a sound database.",
+            example: "SELECT step, action, automatic FROM recovery_plan('analytics') WHERE loses <> 'nothing' AND action = 'salvage';",
+            rows: |call| {
+                let all = repair::recovery(call.db, call.opt_text("db"))?;
+                let row = |(i, a): (usize, repair::Action)| {
+                    let [action, statement, reason, loses] = [a.action, &a.statement, &a.reason, a.loses].map(text);
+                    vec![Value::Integer(i as i64 + 1), action, statement, reason, Value::Integer(a.automatic.into()), loses]
+                };
+                rows(all.into_iter().enumerate().map(row).collect())
+            },
+        },
     ],
+};
+
+const REPAIR_DATABASE: Function = Function {
+    name: "repair_database",
+    args: &[database(), options(RepairOptions::KEYS)],
+    returns: "json {db_name, status, dry_run, backup, steps[{kind, statement, reason, status, error}], failed, not_touched[{check, severity, table, detail, remedy}], findings_before, findings_after, timestamp}",
+    access: Access::Outside,
+    summary: "Does the repairs that lose nothing (REINDEX, statistics, journals left over), after a verified copy of the file, and says what it leaves alone. A damaged file is not touched: recovery_plan.",
+    example: "SELECT json_extract(repair_database('analytics', '{\"dry_run\":true}'), '$.dry_run');",
+    run: |call| {
+        let o: RepairOptions = call.options()?;
+        Ok(Value::Text(repair::run(call.db, call.opt_text("db"), o.dry_run.unwrap_or(false), o.backup.as_deref())?.json().to_string()))
+    },
 };
 
 fn text(s: &str) -> Value {
@@ -84,8 +132,19 @@ fn opt_value(s: &Option<String>) -> Value {
 fn integrity_report(call: &Call<'_>) -> crate::Result<Rows> {
     let o: ReportOptions = call.options()?;
     let findings_only = o.findings.unwrap_or(false);
-    let report = Report::of(call.db, call.opt_text("db"), &o)?;
     let mut all = vec![];
+    if o.repair.unwrap_or(false) {
+        let done = repair::run(call.db, call.opt_text("db"), false, None)?;
+        for s in &done.steps {
+            let detail = s.error.as_ref().map_or(s.status.to_owned(), |e| format!("{}: {e}", s.status));
+            let passed = Value::Integer((s.status == "DONE").into());
+            let copy = done.backup.as_ref().map_or(String::new(), |b| format!("; the database before is {b}"));
+            let [name, id, check, severity] = [done.name.as_str(), "R01", "repair", "INFO"].map(text);
+            let [detail, statement] = [format!("{detail}; {}{copy}", s.reason), s.statement.clone()].map(Value::Text);
+            all.push(vec![name, id, check, severity, passed, Value::Null, text(s.kind), detail, statement, Value::Real(0.0)]);
+        }
+    }
+    let report = Report::of(call.db, call.opt_text("db"), &o)?;
     for r in &report.results {
         let row = |passed: Value, f: Option<&Finding>, detail: Value| {
             vec![
