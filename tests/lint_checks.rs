@@ -349,3 +349,64 @@ fn every_check_has_a_case() {
     let missing: Vec<_> = declared.iter().filter(|d| !CASES.iter().map(|c| &c.check).chain(ELSEWHERE).any(|c| c == d)).collect();
     assert!(missing.is_empty(), "no case for {missing:?}");
 }
+
+/// What repair_database does, and that the report finds nothing of it afterwards.
+fn repaired(file: &Path, check: &str) -> serde_json::Value {
+    let db = Connection::open_in_memory().unwrap();
+    dbint::register(&db).unwrap();
+    let receipt: String = db.query_row("SELECT repair_database(?1)", [file.to_str()], |r| r.get(0)).unwrap();
+    let case = CASES.iter().find(|c| c.check == check).unwrap();
+    assert_eq!(findings(file, case, Connection::open_in_memory().unwrap()), 0, "{check} after {receipt}");
+    serde_json::from_str(&receipt).unwrap()
+}
+
+#[test]
+fn repairs_lose_nothing_and_leave_a_copy() {
+    let dir = tempfile::tempdir().unwrap();
+    for (i, check) in ["index_consistency", "statistics_stale", "statistics_missing", "statistics_orphaned"].into_iter().enumerate() {
+        let file = dir.path().join(format!("r{i}.db"));
+        let case = CASES.iter().find(|c| c.check == check).unwrap();
+        drop(make(&file, case.bad));
+        let rows =
+            |f: &Path| Connection::open(f).unwrap().query_row("SELECT count(*) || ' ' || total(a) FROM t NOT INDEXED", [], |r| r.get::<_, String>(0)).unwrap();
+        let before = rows(&file);
+        let receipt = repaired(&file, check);
+        assert_eq!(receipt["status"], "DONE", "{receipt}");
+        assert_eq!(rows(&file), before);
+        assert_eq!(rows(Path::new(receipt["backup"].as_str().unwrap())), before);
+    }
+}
+
+#[test]
+fn leftovers_go_only_when_they_hold_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (rollback, wal) = (dir.path().join("rollback.db"), dir.path().join("wal.db"));
+    drop(make(&rollback, TABLE));
+    fs::write(beside(&rollback, "-wal"), "left").unwrap();
+    assert_eq!(repaired(&rollback, "journal_leftovers")["status"], "DONE");
+    drop(make(&wal, &format!("PRAGMA journal_mode=WAL; {TABLE}")));
+    fs::write(beside(&wal, "-journal"), [0; 600]).unwrap();
+    assert_eq!(repaired(&wal, "journal_leftovers")["status"], "DONE");
+    assert!(!beside(&wal, "-journal").exists() && !beside(&rollback, "-wal").exists());
+    for f in [rollback, wal] {
+        let n: i64 = Connection::open(f).unwrap().query_row("SELECT count(*) FROM t", [], |r| r.get(0)).unwrap();
+        assert_eq!(n, 1000);
+    }
+}
+
+#[test]
+fn a_damaged_database_is_not_mended_in_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("damaged.db");
+    drop(make(&file, TABLE));
+    patch(&file, 3 * 4096, &[0xff; 4096]);
+    let before = fs::read(&file).unwrap();
+    let db = Connection::open_in_memory().unwrap();
+    dbint::register(&db).unwrap();
+    let e = db.query_row("SELECT repair_database(?1)", [file.to_str()], |r| r.get::<_, String>(0)).unwrap_err().to_string();
+    assert!(e.contains("nothing of it was touched") && e.contains("recovery_plan"), "{e}");
+    assert_eq!(fs::read(&file).unwrap(), before);
+    let plan = "SELECT group_concat(action, ', ') FROM recovery_plan(?1)";
+    let plan: String = db.query_row(plan, [file.to_str()], |r| r.get(0)).unwrap();
+    assert!(plan.starts_with("keep the damaged file, salvage, check what was saved, look through lost_and_found") && plan.ends_with("check again"), "{plan}");
+}

@@ -21,8 +21,18 @@ const BATCH: u64 = 250;
 const HANG: u64 = 5;
 const MEMORY_KB: u64 = 256 << 10;
 const KINDS: [&str; 12] = [
-    "truncated", "bits", "header bits", "pages swapped", "page copied", "noise", "child loops", "cells point anywhere", "cell count",
-    "overflow loops", "freelist loops", "schema bytes",
+    "truncated",
+    "bits",
+    "header bits",
+    "pages swapped",
+    "page copied",
+    "noise",
+    "child loops",
+    "cells point anywhere",
+    "cell count",
+    "overflow loops",
+    "freelist loops",
+    "schema bytes",
 ];
 
 fn base(n: u64) -> Vec<u8> {
@@ -220,7 +230,11 @@ fn no_mutated_database_crashes_hangs_or_fills_the_memory() {
                     *sum = if name.contains(' ') { value.max(*sum) } else { *sum + value };
                 }
             }
-            _ => wrong.push(format!("batch {first}-{last} ended with {}: {}", out.status, String::from_utf8_lossy(&out.stderr).chars().take(2000).collect::<String>())),
+            _ => wrong.push(format!(
+                "batch {first}-{last} ended with {}: {}",
+                out.status,
+                String::from_utf8_lossy(&out.stderr).chars().take(2000).collect::<String>()
+            )),
         }
         first = last;
     }

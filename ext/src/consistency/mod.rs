@@ -76,7 +76,7 @@ pub const ROOM: Room = Room {
             ],
             access: Access::Outside,
             summary: "Compares two databases: tables, columns, indexes, views and triggers, row counts, content, newest times, orphans; a row for each check. Both scores stand in every row.",
-            example: "SELECT check_name, passed FROM consistency_report('analytics', 'analytics', '{\"tables\":[\"services\"]}');",
+            example: "SELECT check_name, passed FROM consistency_report('analytics', 'analytics') WHERE table_name IS NULL;",
             rows: |call| {
                 let r = reported(call)?;
                 let text = |s: &Option<String>| s.clone().map_or(Value::Null, Value::Text);
@@ -115,7 +115,7 @@ pub const ROOM: Room = Room {
             ],
             access: Access::Outside,
             summary: "How the schema of a differs from that of b, and the statements that, run in a in this order, make it the same and keep its rows. Differences of one step are closed together; change is missing, extra, changed or renamed; loses_data marks a table or column that only a has.",
-            example: "SELECT step, object, name, change FROM schema_diff('analytics', 'monitoring') WHERE table_name = 'services';",
+            example: "SELECT count(*) FROM schema_diff('analytics', 'analytics');",
             rows: schema_diff,
         },
     ],

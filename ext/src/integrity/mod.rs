@@ -40,18 +40,21 @@ options! {
 pub const ROOM: Room = Room {
     name: "integrity",
     summary: "What is wrong in this database, row by row, and which statement mends it.",
-    functions: &[REPAIR_DATABASE, Function {
-        name: "salvage_database",
-        args: &[
-            typed("db", Type::Any, false, "the damaged database: schema, registered name or file; NULL is this one"),
-            req("new_path", "the new file; it must not exist"),
-        ],
-        returns: "json {source, target, method, page_size, page_size_guessed, pages, rows, lost_and_found, lost_and_found_rows, doubtful_rows, tables[{name, rows, doubtful, damage}], damage, damaged[{page, why}], objects_failed, failed[{object, name, error}], quick_check, duration_s, note}",
-        access: Access::Outside,
-        summary: "Saves every row that can still be read of a damaged database into a new file, by an own walk over its pages. A row that may never have been there goes into the table lost_and_found, with the reason.",
-        example: "SELECT json_extract(salvage_database('analytics', 'salvaged.db'), '$.damage', '$.lost_and_found_rows');",
-        run: |call| Ok(Value::Text(salvage::call(call.db, call.opt_text("db"), call.text("new_path")?)?.to_string())),
-    }],
+    functions: &[
+        REPAIR_DATABASE,
+        Function {
+            name: "salvage_database",
+            args: &[
+                typed("db", Type::Any, false, "the damaged database: schema, registered name or file; NULL is this one"),
+                req("new_path", "the new file; it must not exist"),
+            ],
+            returns: "json {source, target, method, page_size, page_size_guessed, pages, rows, lost_and_found, lost_and_found_rows, doubtful_rows, tables[{name, rows, doubtful, damage}], damage, damaged[{page, why}], objects_failed, failed[{object, name, error}], quick_check, duration_s, note}",
+            access: Access::Outside,
+            summary: "Saves every row that can still be read of a damaged database into a new file, by an own walk over its pages. A row that may never have been there goes into the table lost_and_found, with the reason.",
+            example: "SELECT json_extract(salvage_database('analytics', 'salvaged.db'), '$.damage', '$.lost_and_found_rows');",
+            run: |call| Ok(Value::Text(salvage::call(call.db, call.opt_text("db"), call.text("new_path")?)?.to_string())),
+        },
+    ],
     tables: &[
         Table {
             name: "integrity_report",

@@ -58,11 +58,14 @@ impl Repair {
         let step = |s: &Step| json!({"kind": s.kind, "statement": s.statement, "reason": s.reason, "status": s.status, "error": s.error});
         let left = |u: &Untouched| json!({"check": u.check, "severity": u.severity, "table": u.table, "detail": u.detail, "remedy": u.remedy});
         let failed = self.steps.iter().filter(|s| s.status == "FAILED").count();
-        let status = match () {
-            () if self.dry_run => "PLANNED",
-            () if failed > 0 => "FAILED",
-            () if self.steps.is_empty() => "NOTHING_TO_DO",
-            () => "DONE",
+        let status = if self.dry_run {
+            "PLANNED"
+        } else if failed > 0 {
+            "FAILED"
+        } else if self.steps.is_empty() {
+            "NOTHING_TO_DO"
+        } else {
+            "DONE"
         };
         json!({
             "db_name": self.name, "status": status, "dry_run": self.dry_run, "backup": self.backup,
@@ -133,8 +136,7 @@ pub fn run(host: &Connection, given: Option<&str>, dry_run: bool, backup: Option
     let schema = if let Place::Schema(s) = &target.place { s.clone() } else { "main".to_owned() };
     let (steps, untouched) = plan(&before, &target, &schema);
     let count = |r: &Report| r.results.iter().map(|o| o.findings.total).sum::<u64>();
-    let mut repair =
-        Repair { name: target.name.clone(), dry_run, steps, untouched, backup: None, findings_before: count(&before), findings_after: None };
+    let mut repair = Repair { name: target.name.clone(), dry_run, steps, untouched, backup: None, findings_before: count(&before), findings_after: None };
     // Nothing that needs no repair is copied or opened for writing.
     if dry_run || repair.steps.is_empty() {
         return Ok(repair);
@@ -247,7 +249,13 @@ pub fn recovery(host: &Connection, given: Option<&str>) -> Result<Vec<Action>> {
         }
         let saved = format!("{}-salvaged.db", target.name);
         add("salvage", format!("SELECT salvage_database({db}, {});", literal(&saved)), reason, false, "what cannot be read; the answer tells");
-        add("check what was saved", format!("SELECT * FROM integrity_report({}, '{{\"findings\":true}}');", literal(&saved)), "before it takes the place of the damaged file".to_owned(), false, "nothing");
+        add(
+            "check what was saved",
+            format!("SELECT * FROM integrity_report({}, '{{\"findings\":true}}');", literal(&saved)),
+            "before it takes the place of the damaged file".to_owned(),
+            false,
+            "nothing",
+        );
         let compare = format!("SELECT * FROM lost_and_found; -- in {}", quote(&saved));
         add("look through lost_and_found", compare, "rows in doubt stand there, with the reason".to_owned(), false, "nothing");
     }
@@ -265,7 +273,13 @@ pub fn recovery(host: &Connection, given: Option<&str>) -> Result<Vec<Action>> {
     }
     if !all.is_empty() {
         let again = format!("SELECT * FROM integrity_report({db}, '{{\"findings\":true}}');");
-        all.push(Action { action: "check again", statement: again, reason: "nothing should be left but what you decided to keep".to_owned(), automatic: false, loses: "nothing" });
+        all.push(Action {
+            action: "check again",
+            statement: again,
+            reason: "nothing should be left but what you decided to keep".to_owned(),
+            automatic: false,
+            loses: "nothing",
+        });
     }
     Ok(all)
 }
