@@ -89,9 +89,9 @@ fn escape(text: &str) -> String {
 const STYLE: &str = "\
 :root{color-scheme:light dark;--bg:#fff;--fg:#1c2430;--dim:#5b6675;--line:#d9dee5;--bad:#b3261e;--warn:#8a5a00;--good:#1a6b3c}\
 @media(prefers-color-scheme:dark){:root{--bg:#12161c;--fg:#e6eaf0;--dim:#9aa5b4;--line:#2c343f;--bad:#ff8a80;--warn:#f2c14e;--good:#7bd8a0}}\
-body{background:var(--bg);color:var(--fg);font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1.5rem 1rem}\
+body{background:var(--bg);color:var(--fg);font:16px/1.5 system-ui,sans-serif;max-width:76rem;margin:0 auto;padding:1.5rem 1rem}\
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin:2rem 0 .5rem}table{border-collapse:collapse;width:100%}\
-td,th{border-bottom:1px solid var(--line);padding:.35rem .6rem .35rem 0;text-align:left;vertical-align:top;overflow-wrap:anywhere}\
+td,th{border-bottom:1px solid var(--line);padding:.35rem .6rem .35rem 0;text-align:left;vertical-align:top;overflow-wrap:break-word}\
 th{color:var(--dim);font-weight:500}.scroll{overflow-x:auto}.CRITICAL,.ERROR,.FAILED,.INTERRUPTED{color:var(--bad)}\
 .WARNING,.FINDINGS{color:var(--warn)}.COMPLETED{color:var(--good)}.SKIPPED{color:var(--dim)}code{font-size:.9rem;overflow-wrap:anywhere}\
 .facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(17rem,1fr));gap:0 2rem}";
