@@ -66,8 +66,6 @@ pub fn each<T: Sync, R: Send>(host: &Connection, items: &[T], work: impl Fn(&T, 
         return items.iter().map(|item| interrupt.check().map(|()| one(item, &watch))).collect();
     }
     let cores = thread::available_parallelism().map_or(1, usize::from).min(items.len());
-    // Of many small items several at a time: waking the caller for each would cost more than some of them.
-    let batch = (items.len() / (cores.max(1) * 100)).clamp(1, 64);
     let watches: Vec<Watch> = (0..cores).map(|_| Watch::default()).collect();
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     let mut out: Vec<Option<Result<R>>> = items.iter().map(|_| None).collect();
@@ -80,10 +78,9 @@ pub fn each<T: Sync, R: Send>(host: &Connection, items: &[T], work: impl Fn(&T, 
             // A host that has no thread left to give: the others do the work.
             let _ = thread::Builder::new().name("dbint".into()).spawn_scoped(scope, move || {
                 while !stop.load(Ordering::Relaxed) {
-                    let from = next.fetch_add(batch, Ordering::Relaxed);
-                    let Some(some) = items.get(from..(from + batch).min(items.len())).filter(|s| !s.is_empty()) else { break };
-                    let done: Vec<_> = some.iter().take_while(|_| !stop.load(Ordering::Relaxed)).map(|item| one(item, watch)).collect();
-                    if send.send((from, done)).is_err() {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(at) else { break };
+                    if send.send((at, one(item, watch))).is_err() {
                         break;
                     }
                 }
@@ -93,8 +90,8 @@ pub fn each<T: Sync, R: Send>(host: &Connection, items: &[T], work: impl Fn(&T, 
         let mut looked = Instant::now();
         loop {
             match receive.recv_timeout(LOOK) {
-                Ok((from, done)) => {
-                    for (slot, result) in out.iter_mut().skip(from).zip(done) {
+                Ok((at, result)) => {
+                    if let Some(slot) = out.get_mut(at) {
                         *slot = Some(result);
                     }
                 }
