@@ -149,7 +149,7 @@ impl From<rusqlite::Error> for Error {
     fn from(e: rusqlite::Error) -> Self {
         let code = e.sqlite_error_code();
         let kind = match code {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Kind::Busy,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => Kind::Busy,
             Some(ErrorCode::ReadOnly) => Kind::ReadOnly,
             Some(ErrorCode::PermissionDenied) => Kind::ReadOnly,
             Some(ErrorCode::DiskFull) => Kind::Full,

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     db::{ident::same, time},
     error::{Error, Result},
-    hub::{Hub, Target, target::Mode},
+    hub::{Hub, Target, limits, target::Mode},
     kit::Interrupt,
 };
 use rusqlite::Connection;
@@ -39,28 +39,29 @@ pub fn run(host: &Connection, jobs: &[Job]) -> Result<Vec<Receipt>> {
         return Err(Error::argument(format!("atomic needs the stored undo: leave {{\"undo\":false}} out for \"{}\"", job.table)));
     }
     let mut interrupt = Interrupt::of(host)?;
-    let mut open: Vec<(PathBuf, Destination<'_>, String, Option<f64>, Vec<Carried>)> = vec![];
+    let mut open: Vec<(PathBuf, Destination<'_>, Option<u64>, Vec<Carried>)> = vec![];
     for job in jobs {
         let path = file(host, &job.ends.target)?;
         let source = Source::open(host, &job.ends.source, &job.choice.given)?;
         if !open.iter().any(|(p, ..)| *p == path) {
+            let limit = limits::enforced(host, &job.ends.target.name, job.choice.given.limit_mb)?;
             let mut target = Destination::open(host, &job.ends.target, job.choice.given.create == Some(true), job.choice.dry_run)?;
             target.begin(job.choice.dry_run)?;
-            open.push((path.clone(), target, job.ends.target.name.clone(), job.choice.given.limit_mb, vec![]));
+            open.push((path.clone(), target, limit, vec![]));
         }
-        let Some((_, target, _, _, done)) = open.iter_mut().find(|(p, ..)| *p == path) else { continue };
-        done.push(run::carry(host, &job.table, &source, target, &job.ends, &job.choice, &mut interrupt, None)?);
+        let Some((_, target, _, done)) = open.iter_mut().find(|(p, ..)| *p == path) else { continue };
+        done.push(run::carry(&job.table, &source, target, &job.ends, &job.choice, &mut interrupt, None)?);
     }
     let changed: Vec<(PathBuf, Vec<String>)> = open
         .iter()
-        .map(|(p, _, _, _, done)| (p.clone(), done.iter().filter(|c| c.receipt.undo).map(|c| c.receipt.sync_id.clone()).collect::<Vec<_>>()))
+        .map(|(p, _, _, done)| (p.clone(), done.iter().filter(|c| c.receipt.undo).map(|c| c.receipt.sync_id.clone()).collect::<Vec<_>>()))
         .filter(|(_, ids)| !ids.is_empty())
         .collect();
     let note = if changed.len() > 1 { Some(note(host, &changed)?) } else { None };
     let mut all = vec![];
-    for (_, target, name, limit, done) in open {
+    for (_, target, limit, done) in open {
         if done.iter().any(|c| c.changed) {
-            let committed = run::commit(host, target, &name, limit, done.iter().filter_map(|c| c.keys.as_ref()));
+            let committed = run::commit(target, limit, done.iter().filter_map(|c| c.keys.as_ref()));
             if let Err(e) = committed {
                 // Those before it are taken back now; the others roll back as they are dropped.
                 if note.is_some() {

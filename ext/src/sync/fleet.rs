@@ -209,7 +209,7 @@ fn together(host: &Connection, list: &[Mapping], o: &AllOptions) -> Result<Json>
             back_up(host, m, &mut copies, &mut interrupt)?;
         }
         for table in m.tables(host, &choice.given)? {
-            jobs.push(atomic::Job { table, ends: Ends::resolve(host, &m.target, &choice.given)?, choice: choice.clone() });
+            jobs.push(atomic::Job { table, ends: Ends::resolve(host, &m.target, &choice.given)?, choice: Choice { alone: false, ..choice.clone() } });
         }
     }
     let receipts = atomic::run(host, &jobs);

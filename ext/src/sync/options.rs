@@ -117,6 +117,12 @@ pub struct Choice {
     pub undo: bool,
     /// In both directions.
     pub both: bool,
+    /// Nobody else's commit waits for this one's.
+    pub alone: bool,
+    /// A line a row is asked for, by the option or by the log file.
+    pub lines: bool,
+    /// Settings are read before anything is locked: once the target is, the caller's connection may not be able to.
+    pub retention_days: f64,
     /// Whether a change log may stand in for a comparison.
     pub by_log: bool,
     pub given: SyncOptions,
@@ -157,6 +163,9 @@ impl Choice {
             retries: given.retries.map_or_else(|| setting("sync.retries"), Ok)?.min(20),
             batch: given.batch_size.map_or_else(|| setting("sync.batch_size"), Ok)?.max(1),
             audit_rows: audit == Some("rows"),
+            alone: true,
+            lines: audit == Some("rows") || settings::text(host, "sync.log_path")?.is_some(),
+            retention_days: settings::number(host, "sync.retention_days")?,
             foreign_keys: given.foreign_keys.unwrap_or(true),
             undo: given.undo.unwrap_or(true),
             both,

@@ -42,8 +42,14 @@ pub fn run(source: &Source<'_>, to: &Destination<'_>, shape: &Shape, choice: &Ch
         && choice.given.columns.is_none();
     let (target, target_schema) = (to.db(), to.schema.as_str());
     let into = qualified(target_schema, &shape.target.name);
-    let mut why =
-        if alike { attach(source, to).err() } else { Some("transfer: the tables are not made alike, or only some rows or columns are asked for".into()) };
+    let mut why = if !choice.alone {
+        // Attached, the source stays locked until the commit, and the hub, which may be the same file, could not be written before.
+        Some("transfer: several tables are committed together".into())
+    } else if alike {
+        attach(source, to).err()
+    } else {
+        Some("transfer: the tables are not made alike, or only some rows or columns are asked for".into())
+    };
     let mut transfer = None;
     if why.is_none() {
         // Where SQLite cannot take over b-trees (an index differs), `*` brings computed columns, too, and it refuses.

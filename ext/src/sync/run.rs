@@ -23,7 +23,7 @@ use crate::{
     },
     error::{At, Error, Result},
     hub::{
-        limits, settings,
+        limits,
         target::{Mode, Target},
     },
     kit::{Field, Interrupt},
@@ -143,11 +143,12 @@ fn once(
     preview: Option<&mut dyn Sink>,
 ) -> Result<(Receipt, Delta)> {
     let source = Source::open(host, &ends.source, &choice.given)?;
+    let limit = limits::enforced(host, &ends.target.name, choice.given.limit_mb)?;
     let mut target = Destination::open(host, &ends.target, choice.given.create == Some(true), choice.dry_run)?;
     target.begin(choice.dry_run)?;
-    let Carried { receipt, delta, keys, changed } = carry(host, table, &source, &target, ends, choice, interrupt, preview)?;
+    let Carried { receipt, delta, keys, changed } = carry(table, &source, &target, ends, choice, interrupt, preview)?;
     if changed {
-        commit(host, target, &ends.target.name, choice.given.limit_mb, keys.iter())?;
+        commit(target, limit, keys.iter())?;
     }
     Ok((receipt, delta))
 }
@@ -163,19 +164,16 @@ pub struct Carried {
 }
 
 /// The last checks, and the commit.
-pub fn commit<'k>(host: &Connection, target: Destination<'_>, name: &str, limit_mb: Option<f64>, keys: impl Iterator<Item = &'k guards::Keys>) -> Result<()> {
+pub fn commit<'k>(target: Destination<'_>, limit: Option<u64>, keys: impl Iterator<Item = &'k guards::Keys>) -> Result<()> {
     for k in keys {
         k.check(target.db(), &target.schema)?;
     }
-    let limit = limits::enforced(host, name, limit_mb)?;
     limit::check_before_commit(target.db(), &target.schema, target.file.as_deref(), limit)?;
     target.commit()
 }
 
 /// Brings one table's rows over, inside the transaction that is open on the target.
-#[expect(clippy::too_many_arguments, reason = "who takes part, what was chosen, and who watches")]
 pub fn carry(
-    host: &Connection,
     table: &str,
     source: &Source<'_>,
     target: &Destination<'_>,
@@ -223,14 +221,13 @@ pub fn carry(
     let keys = if choice.foreign_keys && !choice.dry_run { Some(guards::Keys::before(target.db(), &to_schema, &shape.target.name)?) } else { None };
     let empty = is_empty(target.db(), &to_schema, &shape.target.name)?;
     let own_log = Log::find(target.db(), &to_schema, &shape.target.name)?.filter(|_| o.triggers != Some(true));
-    let lines = choice.audit_rows || settings::text(host, "sync.log_path")?.is_some();
 
     if !choice.dry_run
         && (tracked.is_none() || choice.full)
         && empty
         && matches!(choice.method, Method::Auto | Method::Refill)
         && own_log.is_none()
-        && !lines
+        && !choice.lines
         && o.triggers != Some(true)
     {
         let filled = refill::run(source, target, &shape, choice, &mut tick)?;
@@ -291,7 +288,7 @@ pub fn carry(
         let differs = !delta.is_empty()?;
         if differs {
             ledger::create(db, &to_schema)?;
-            ledger::forget(db, &to_schema, settings::number(host, "sync.retention_days")?)?;
+            ledger::forget(db, &to_schema, choice.retention_days)?;
         }
         let undo = if choice.undo && differs { Some(ledger::Undo::open(db, &to_schema)?) } else { None };
         let names = Names { sync_id: &r.sync_id, source: &source.name, origin: &source.identity() };

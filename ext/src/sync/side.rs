@@ -93,6 +93,12 @@ fn exclusive(host: &Connection, schema: &str) -> Result<bool> {
     Ok(mode != "normal")
 }
 
+/// The caller's statement reads the target while it calls: in rollback mode nobody else can commit then.
+fn in_the_way(host: &Connection, schema: &str) -> Result<bool> {
+    let reading = file::transaction(host, schema).is_some_and(|t| t != Transaction::None);
+    Ok(reading && !host.query_row(&format!("PRAGMA {}.journal_mode", quote(schema)), [], |r| r.get::<_, String>(0))?.eq_ignore_ascii_case("wal"))
+}
+
 enum Writer<'c> {
     Own(Connection),
     Host(&'c Connection),
@@ -136,7 +142,7 @@ impl<'c> Destination<'c> {
                 (own(path, mode)?, "main".to_owned())
             }
             Place::Schema(schema) => match file_of(host, schema)? {
-                Some(path) if host.is_autocommit() && !exclusive(host, schema)? && plain(host, schema) => {
+                Some(path) if host.is_autocommit() && !exclusive(host, schema)? && plain(host, schema) && !in_the_way(host, schema)? => {
                     (own(&path, if dry { Mode::Read } else { Mode::Write })?, "main".to_owned())
                 }
                 _ => (Writer::Host(host), schema.clone()),
