@@ -92,5 +92,5 @@ pub const PERFORMANCE_ANALYTICS: Table = view(
         col("total_measurements", "INTEGER"),
     ],
     "The last 24 hours, one row a database: average query time and sync duration in seconds, memory in percent.",
-    "SELECT db_name, total_measurements FROM performance_analytics ORDER BY 1 LIMIT 3;",
+    "SELECT db_name, total_measurements > 0 AS measured FROM performance_analytics ORDER BY 1 LIMIT 3;",
 );
