@@ -184,9 +184,11 @@ fn child(first: u64, last: u64) {
             };
             begun.store(u64::MAX, Ordering::SeqCst);
             slowest = slowest.max((processor() * 1000.0) as u64 - now);
-            if what == "salvage" && answer.is_ok() {
+            if what == "salvage"
+                && let Ok(found) = answer
+            {
                 salvaged += 1;
-                rows += answer.unwrap().unwrap_or(0);
+                rows += found.unwrap_or(0);
                 let verdict: String = Connection::open(&saved).unwrap().query_row("PRAGMA quick_check(1)", [], |r| r.get(0)).unwrap_or_else(|e| e.to_string());
                 if verdict != "ok" {
                     println!("UNSOUND seed {seed}: {verdict}");

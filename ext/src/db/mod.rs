@@ -14,7 +14,6 @@ pub mod ident;
 pub mod lex;
 pub mod limit;
 pub mod open;
-#[allow(dead_code, unused_imports, reason = "its users arrive room by room")]
 pub mod pages;
 pub mod parallel;
 pub mod record;

@@ -120,7 +120,6 @@ pub fn number(db: &Connection, key: &str) -> Result<f64> {
     found.value.trim().parse().map_err(|_| Error::argument(format!("setting {key} from {} must be a number, not \"{}\"", found.source, found.value)))
 }
 
-#[allow(dead_code, reason = "its users arrive room by room")]
 pub fn switch(db: &Connection, key: &str) -> Result<bool> {
     let found = get(db, key)?;
     match found.value.trim().to_ascii_lowercase().as_str() {

@@ -77,7 +77,6 @@ impl Target {
     }
 
     /// As `resolve`, for a function that may make the file.
-    #[allow(dead_code, reason = "its users arrive room by room")]
     pub fn resolve_new(host: &Connection, given: &str) -> Result<Target> {
         match Target::resolve(host, Some(given)) {
             Err(e) if e.kind == crate::Kind::NotFound => Ok(Target::at(place(given), &registry(host)?)),

@@ -29,7 +29,7 @@ pub use index::Index;
 pub use reader::{PageReader, Window, open, open_damaged};
 pub use record::{Record, fields};
 pub use snapshot::{Snapshot, Why};
-pub use space::{Kind, Space, spaces};
+pub use space::{Space, spaces};
 pub use table::{Table, split};
 pub use tolerant::{Found, Salvage, salvage};
 

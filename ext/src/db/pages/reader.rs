@@ -7,7 +7,6 @@ use super::{
 use crate::kit::file::{self, Part, Transaction};
 use rusqlite::Connection;
 use std::{
-    cell::Cell,
     collections::HashMap,
     sync::atomic::{Ordering, fence},
 };
@@ -31,7 +30,6 @@ pub struct PageReader<'s> {
     /// 1 UTF-8, 2 UTF-16le, 3 UTF-16be.
     pub encoding: u32,
     overlay: Option<Overlay>,
-    reads: Cell<u64>,
 }
 
 /// Pages of the snapshot, if these rules hold, else why not:
@@ -84,13 +82,13 @@ pub fn open(snapshot: &Snapshot) -> std::result::Result<PageReader<'_>, Why> {
     }
     // Not from the file's size: a file may be longer than its database, or shorter while the WAL has the rest.
     let pages = db.query_row("PRAGMA page_count", [], |r| r.get(0)).map_err(|_| Why::Sql)?;
-    Ok(PageReader { db, page_size, pages, encoding, overlay, reads: Cell::new(0) })
+    Ok(PageReader { db, page_size, pages, encoding, overlay })
 }
 
 /// Pages of a damaged file, as they lie there: no rule holds, and who reads them doubts all of them.
 /// The -wal is not looked at.
 pub fn open_damaged(db: &Connection, page_size: usize, pages: u32, encoding: u32) -> PageReader<'_> {
-    PageReader { db, page_size, pages, encoding, overlay: None, reads: Cell::new(0) }
+    PageReader { db, page_size, pages, encoding, overlay: None }
 }
 
 /// Page size and text encoding of a file that is what it should be.
@@ -224,7 +222,6 @@ impl PageReader<'_> {
     }
 
     fn read(&self, part: Part, at: u64, into: &mut [u8]) -> Result<()> {
-        self.reads.set(self.reads.get() + 1);
         file::read(self.db, part, at, into).map_err(Bad::Io)
     }
 
@@ -236,10 +233,5 @@ impl PageReader<'_> {
     /// Pages that come from the WAL.
     pub fn overlaid(&self) -> usize {
         self.overlay.as_ref().map_or(0, |o| o.frames.len())
-    }
-
-    /// Reads of the file so far.
-    pub fn reads(&self) -> u64 {
-        self.reads.get()
     }
 }

@@ -135,6 +135,7 @@ impl Snapshot {
     }
 
     /// Ends the transaction and gives the connection back, for another snapshot.
+    #[cfg(test)]
     pub fn end(self) -> Result<Connection> {
         self.db.execute_batch("COMMIT")?;
         Ok(self.db)
