@@ -260,7 +260,9 @@ fn a_failing_disk_leaves_a_whole_target() {
                     for n in 1.. {
                         ["-journal", "-wal", "-shm"].iter().for_each(|x| drop(fs::remove_file(dir.path().join(format!("target.db{x}")))));
                         fs::copy(&before, &target).unwrap();
-                        (LEFT.store(n, SeqCst), STAYS.store(stays, SeqCst), MET.store(0, SeqCst));
+                        LEFT.store(n, SeqCst);
+                        STAYS.store(stays, SeqCst);
+                        MET.store(0, SeqCst);
                         KIND.store(fault as usize, SeqCst);
                         let done = sync(mode);
                         KIND.store(usize::MAX, SeqCst);
