@@ -340,14 +340,14 @@ fn pair(dir: &Path, seed: u64) -> usize {
     drop(db_a);
     drop(db_b);
     // As main, and as an attached database.
-    let attached = seed % 3 == 0;
+    let attached = seed.is_multiple_of(3);
     let host = if attached { Connection::open_in_memory().unwrap() } else { Connection::open(&file_a).unwrap() };
     dbint::register(&host).unwrap();
     let schema = if attached { "other db" } else { "main" };
     if attached {
         host.execute("ATTACH ?1 AS \"other db\"", [file_a.to_str().unwrap()]).unwrap();
     }
-    host.execute_batch(if seed % 2 == 0 { "PRAGMA foreign_keys=ON" } else { "PRAGMA foreign_keys=OFF" }).unwrap();
+    host.execute_batch(if seed.is_multiple_of(2) { "PRAGMA foreign_keys=ON" } else { "PRAGMA foreign_keys=OFF" }).unwrap();
     let found = differences(&host, schema, &file_b);
     let script: Vec<String> = found.iter().filter_map(|(_, sql)| sql.clone()).collect();
     for sql in &script {
@@ -356,7 +356,7 @@ fn pair(dir: &Path, seed: u64) -> usize {
     let left = differences(&host, schema, &file_b);
     assert!(left.is_empty(), "seed {seed}: left {left:#?}\nafter\n{}", script.join("\n"));
     let on: bool = host.query_row("PRAGMA foreign_keys", [], |r| r.get(0)).unwrap();
-    assert_eq!(on, seed % 2 == 0, "seed {seed}: foreign keys are as before");
+    assert_eq!(on, seed.is_multiple_of(2), "seed {seed}: foreign keys are as before");
     drop(host);
     let db = Connection::open(&file_a).unwrap();
     for (t, column, was) in before {

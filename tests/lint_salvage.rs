@@ -212,7 +212,7 @@ fn saves_at_least_what_recover_saves_and_never_a_false_row() {
         if n == seed {
             recover(&library, &bad, &theirs);
             let all = judge(&Connection::open(&theirs).unwrap(), &truth, vec![]).0;
-            assert!(all == truth.values().map(HashSet::len).sum(), "the stock shell recovers {all} rows of a sound file");
+            assert!(all == truth.values().map(HashSet::len).sum::<usize>(), "the stock shell recovers {all} rows of a sound file");
             fs::remove_file(&theirs).unwrap();
         }
         let kind = (n % DAMAGE.len() as u64) as usize;
