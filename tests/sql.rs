@@ -97,7 +97,7 @@ impl DB for Db {
     type ColumnType = DefaultColumnType;
 
     fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Failed> {
-        let (n, rows) = self.client.run(&sql.replace("$DIR", &self.dir)).map_err(Failed)?;
+        let (n, rows) = self.client.run(&sql.replace("$DIR", &self.dir)).map_err(|e| Failed(e.replace(&self.dir, "$DIR")))?;
         let rows = rows.into_iter().map(|r| r.into_iter().map(|v| self.show(v)).collect()).collect();
         Ok(if n == 0 { DBOutput::StatementComplete(0) } else { DBOutput::Rows { types: vec![DefaultColumnType::Any; n], rows } })
     }
