@@ -103,12 +103,21 @@ pub fn keep(host: &Connection, r: &mut Receipt, choice: &Choice, delta: &Delta, 
     }
     // One commit for all of it.
     if let Some(hub) = Hub::find(host)?
-        && let Err(e) = savepoint(host, || hub_rows(host, &hub, r, choice, delta, target))
+        && let Err(e) = whole(host, || hub_rows(host, &hub, r, choice, delta, target))
     {
         notes.push(format!("hub: {e}"));
     }
     r.notes.append(&mut notes);
     Ok(())
+}
+
+/// In a savepoint; where the caller's own statement writes (CREATE TABLE … AS SELECT), SQLite allows none, and the rows go in
+/// with that statement.
+fn whole(host: &Connection, body: impl Fn() -> Result<()>) -> Result<()> {
+    if host.execute_batch("SAVEPOINT dbint_probe; RELEASE dbint_probe").is_err() {
+        return body();
+    }
+    savepoint(host, body)
 }
 
 /// A sync that failed is history, too.
