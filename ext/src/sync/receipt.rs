@@ -96,15 +96,13 @@ impl Receipt {
 /// Writes down a sync that is done. What fails here does not undo the sync: it becomes a note on the receipt.
 pub fn keep(host: &Connection, r: &mut Receipt, choice: &Choice, delta: &Delta, target: Option<(&Connection, &str)>) -> Result<()> {
     let mut notes = vec![];
-    if let Some(path) = settings::text(host, "sync.log_path")?
-        && let Err(e) = log_file(Path::new(&path), delta)
-    {
+    let log = || settings::text(host, "sync.log_path")?.map_or(Ok(()), |path| log_file(Path::new(&path), delta));
+    if let Err(e) = log() {
         notes.push(format!("log file: {e}"));
     }
     // One commit for all of it.
-    if let Some(hub) = Hub::find(host)?
-        && let Err(e) = whole(host, || hub_rows(host, &hub, r, choice, delta, target))
-    {
+    let rows = || Hub::find(host)?.map_or(Ok(()), |hub| whole(host, || hub_rows(host, &hub, r, choice, delta, target)));
+    if let Err(e) = rows() {
         notes.push(format!("hub: {e}"));
     }
     r.notes.append(&mut notes);

@@ -139,7 +139,12 @@ impl<'c> Destination<'c> {
                     }
                     (false, false) => Mode::Write,
                 };
-                (own(path, mode)?, "main".to_owned())
+                let writer = match dry && create && !path.exists() {
+                    // What would be made is empty.
+                    true => Writer::Own(Connection::open_in_memory()?),
+                    false => own(path, mode)?,
+                };
+                (writer, "main".to_owned())
             }
             Place::Schema(schema) => match file_of(host, schema)? {
                 Some(path) if host.is_autocommit() && !exclusive(host, schema)? && plain(host, schema) && !in_the_way(host, schema)? => {
