@@ -137,13 +137,17 @@ pub fn run(host: &Connection, given: Option<&str>, dry_run: bool, backup: Option
     let (steps, untouched) = plan(&before, &target, &schema);
     let count = |r: &Report| r.results.iter().map(|o| o.findings.total).sum::<u64>();
     let mut repair = Repair { name: target.name.clone(), dry_run, steps, untouched, backup: None, findings_before: count(&before), findings_after: None };
-    // Nothing that needs no repair is copied or opened for writing.
-    if dry_run || repair.steps.is_empty() {
+    if dry_run {
         return Ok(repair);
     }
-    if let Some(damage) = repair.untouched.iter().find(|u| u.severity == "CRITICAL" && u.remedy.as_deref().is_some_and(|r| r.contains("salvage_database"))) {
+    let salvage = |u: &&Untouched| u.severity == "CRITICAL" && u.remedy.as_deref().is_some_and(|r| r.contains("salvage_database"));
+    if let Some(damage) = repair.untouched.iter().filter(salvage).find(|u| !of_an_index(&u.detail)) {
         return Err(Error::new(Kind::Corrupt, format!("{} is damaged, and nothing of it was touched: {}", repair.name, damage.detail))
             .hint("recovery_plan lists what to do, in order"));
+    }
+    // Nothing that needs no repair is copied or opened for writing.
+    if repair.steps.is_empty() {
+        return Ok(repair);
     }
     let file = target.file(host)?;
     if let Some(file) = &file {
@@ -170,6 +174,11 @@ pub fn run(host: &Connection, given: Option<&str>, dry_run: bool, backup: Option
     drop(session);
     repair.findings_after = Some(count(&Report::of(host, given, &options)?));
     Ok(repair)
+}
+
+/// An index that does not agree with its table, as integrity_check says it: REINDEX makes it anew from the rows.
+fn of_an_index(detail: &str) -> bool {
+    ["wrong # of entries in index ", " missing from index ", "non-unique entry in index "].iter().any(|m| detail.contains(m))
 }
 
 fn aside(file: &Path) -> PathBuf {
