@@ -154,7 +154,7 @@ pub fn run(host: &Connection, given: Option<&str>, dry_run: bool, backup: Option
         let to = backup.map_or_else(|| aside(file), PathBuf::from);
         let session = target.session(host, Mode::Read)?;
         let mut interrupt = Interrupt::of(host)?;
-        copy::verified(&session.db, &session.schema, &to, || interrupt.check())?;
+        copy::as_it_is(&session.db, &session.schema, &to, || interrupt.check())?;
         repair.backup = Some(to.display().to_string());
     }
     leftovers(&mut repair.steps, file.as_deref());

@@ -3,8 +3,7 @@ use super::rule::{self, Breaks, Rule};
 use crate::{
     db::{
         ident::{list, qualified, quote},
-        schema,
-        time,
+        schema, time,
     },
     error::{Kind, Result},
     hub::{Hub, Session, Target, target::Mode},
@@ -104,7 +103,12 @@ fn one(s: &Session<'_>, r: &Rule, interrupt: &mut Interrupt<'_>) -> Result<Count
             let failed = number(&format!("SELECT coalesce(sum(n - 1), 0) FROM ({groups})"))?;
             let shown = columns.iter().map(|c| format!("CAST({} AS TEXT)", quote(c))).collect::<Vec<_>>().join(" || ', ' || ");
             let example = if failed > 0 { s.db.query_row(&format!("SELECT {shown} FROM ({groups}) LIMIT 1"), [], |r| r.get(0))? } else { None };
-            Counted { rows, failed, example, remedy: format!("SELECT {names}, count(*) FROM {} WHERE {given} GROUP BY {names} HAVING count(*) > 1;", quote(&t.name)) }
+            Counted {
+                rows,
+                failed,
+                example,
+                remedy: format!("SELECT {names}, count(*) FROM {} WHERE {given} GROUP BY {names} HAVING count(*) > 1;", quote(&t.name)),
+            }
         }
         Breaks::NoMatch(column, regex) => {
             let mut q = Stmt::prepare(&s.db, &format!("SELECT {}, {shown} FROM {from} WHERE {0} IS NOT NULL", quote(&column)))?;

@@ -109,7 +109,11 @@ impl Rule {
     }
 
     fn parameter(&self) -> Result<&str> {
-        self.parameter.as_deref().map(str::trim).filter(|p| !p.is_empty()).ok_or_else(|| Error::argument(format!("rule {}: {} needs a parameter", self.id, self.ty)))
+        self.parameter
+            .as_deref()
+            .map(str::trim)
+            .filter(|p| !p.is_empty())
+            .ok_or_else(|| Error::argument(format!("rule {}: {} needs a parameter", self.id, self.ty)))
     }
 
     /// What breaks the rule, for a statement in which table `t` goes by its own name. A trigger names no schema.
@@ -194,7 +198,10 @@ fn trusted(db: &Connection, schema: &str, t: &Table, condition: &str) -> Result<
         let _ = schema::table(db, schema, &name).map(|t| model.execute_batch(&t.sql));
     }
     let sql = format!("SELECT 1 FROM {} WHERE NOT coalesce((\n{condition}\n), 1)", quote(&t.name));
-    model.prepare(&sql).map(|_| ()).map_err(|e| Error::new(Kind::Denied, format!("the condition does not work with built-in SQL alone: {}", Error::from(e).message)))
+    model
+        .prepare(&sql)
+        .map(|_| ())
+        .map_err(|e| Error::new(Kind::Denied, format!("the condition does not work with built-in SQL alone: {}", Error::from(e).message)))
 }
 
 /// The columns by which a row is found again.
