@@ -109,13 +109,15 @@ pub fn mark(c: &mut Compare<'_>, t: &Tracked) -> Result<()> {
     let collations: Vec<Collation> =
         at.iter().map(|i| s.key.iter().position(|k| k == i).and_then(|k| s.collations.get(k).copied()).unwrap_or(Collation::Binary)).collect();
     let hasher = Hasher::new();
+    // A key is one in SQLite's eyes; where the whole row is the name, 0, 0.0 and -0.0 are three.
+    let hash = |key: &[Field<'_>]| if s.is_multiset() { hasher.row(key.iter().copied()) } else { hasher.key(key, &collations) };
     c.delta.db.execute_batch("CREATE TEMP TABLE touched(h INTEGER PRIMARY KEY, at)")?;
     let mut put = Stmt::prepare(&c.delta.db, "INSERT OR REPLACE INTO touched VALUES(?, ?)")?;
     let mut pending = t.log.pending(c.source.db(), t.from.seq, t.to.seq, Some(c.target_identity))?;
     while pending.step()? {
         (c.tick)()?;
         let key: Vec<Field<'_>> = (0..at.len()).map(|i| pending.field(i)).collect();
-        put.bind(1, Field::Int(hasher.key(&key, &collations) as i64))?;
+        put.bind(1, Field::Int(hash(&key) as i64))?;
         put.bind(2, pending.field(at.len() + 1))?;
         put.run()?;
     }
@@ -131,7 +133,7 @@ pub fn mark(c: &mut Compare<'_>, t: &Tracked) -> Result<()> {
         }
         let key: Vec<Field<'_>> = at.iter().map(|i| target.field(*i)).collect();
         find.reset();
-        find.bind(1, Field::Int(hasher.key(&key, &collations) as i64))?;
+        find.bind(1, Field::Int(hash(&key) as i64))?;
         if find.step()? {
             set.bind(1, find.field(0))?;
             set.bind(2, spot.field())?;
