@@ -164,11 +164,10 @@ fn transfer(source: &dyn Store, target: &dyn Store, dry: bool, tick: Tick<'_>) -
     same_repository(source, target, &all, &there, &scratch, tick)?;
     let (mut copied, mut bytes, mut backups) = (0, 0, 0);
     for (_, object) in &all {
-        let has = there.get(&object.name).is_some_and(|t| {
-            let newer = object.name.starts_with("proofs/") && object.modified.zip(t.modified).is_some_and(|(ours, theirs)| ours > theirs);
-            t.bytes == object.bytes && !newer
-        });
-        if has {
+        if let Some(theirs) = there.get(&object.name)
+            && object.bytes == theirs.bytes
+            && (!may_be_newer(object, theirs) || same_bytes((source, object), (target, theirs), &scratch, tick)?)
+        {
             continue;
         }
         if !dry {
@@ -200,12 +199,23 @@ fn same_repository(
     let (Some((_, ours)), false) = (all.first(), there.is_empty()) else { return Ok(()) };
     let other = || Error::new(Kind::Conflict, format!("{} holds another repository", target.shown())).hint("Nothing was copied. Name another folder in it");
     let theirs = there.get("repository.json").ok_or_else(other)?;
-    let (a, b) = (scratch.0.join("a"), scratch.0.join("b"));
-    for dir in [&a, &b] {
-        std::fs::create_dir_all(dir)?;
-    }
-    let (ours, theirs) = (source.fetch(ours, &a, tick).at(source.shown())?, target.fetch(theirs, &b, tick).at(target.shown())?);
-    if std::fs::read(ours)? == std::fs::read(theirs)? { Ok(()) } else { Err(other()) }
+    if same_bytes((source, ours), (target, theirs), scratch, tick)? { Ok(()) } else { Err(other()) }
+}
+
+/// Only proofs are ever replaced. Stores keep times by the second, so a file of the same second may be newer, too.
+fn may_be_newer(ours: &Object, theirs: &Object) -> bool {
+    let second = |o: &Object| o.modified.and_then(|m| m.duration_since(SystemTime::UNIX_EPOCH).ok()).map(|d| d.as_secs());
+    ours.name.starts_with("proofs/") && second(ours).zip(second(theirs)).is_some_and(|(ours, theirs)| ours >= theirs)
+}
+
+/// Compares two small files.
+fn same_bytes(ours: (&dyn Store, &Object), theirs: (&dyn Store, &Object), scratch: &Scratch, tick: Tick<'_>) -> Result<bool> {
+    let mut read = |(store, object): (&dyn Store, &Object), side: &str| -> Result<Vec<u8>> {
+        let dir = scratch.0.join(side);
+        std::fs::create_dir_all(&dir)?;
+        Ok(std::fs::read(store.fetch(object, &dir, tick).at(store.shown())?)?)
+    };
+    Ok(read(ours, "ours")? == read(theirs, "theirs")?)
 }
 
 /// Brings the files of a repository in a store to this machine, to read them here; `packs` says whether those, too.
