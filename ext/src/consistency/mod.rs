@@ -6,7 +6,7 @@ mod rebuild;
 mod report;
 
 use crate::error::{Error, Result};
-use crate::hub::{Target, target::Mode};
+use crate::hub::{Severity, Target, target::Mode};
 use crate::{kit::*, options};
 use report::{Pair, Report};
 use rusqlite::types::Value;
@@ -42,7 +42,7 @@ pub const ROOM: Room = Room {
             run: |call| {
                 let r = reported(call)?;
                 let of = |s: &str| r.checks.iter().filter(|c| !c.passed && c.severity.word() == s).count();
-                let critical: Vec<_> = r.checks.iter().filter(|c| !c.passed && c.severity == report::Severity::Critical).collect();
+                let critical: Vec<_> = r.checks.iter().filter(|c| !c.passed && c.severity == Severity::Critical).collect();
                 let critical: Vec<_> = critical.iter().map(|c| json!({"check": c.name, "table": c.table, "detail": c.detail})).collect();
                 let by = json!({"CRITICAL": of("CRITICAL"), "ERROR": of("ERROR"), "WARNING": of("WARNING"), "INFO": of("INFO")});
                 Ok(Value::Text(
@@ -86,7 +86,7 @@ pub const ROOM: Room = Room {
                         Value::Text(r.name_b.clone()),
                         Value::Text(c.name.to_owned()),
                         Value::Text(c.severity.word().to_owned()),
-                        Value::Real(c.severity.weight()),
+                        Value::Real(report::weight(c.severity)),
                         Value::Integer(c.passed.into()),
                         text(&c.table),
                         text(&c.in_a),

@@ -7,36 +7,17 @@ use crate::db::{
     schema::{self, Table, TableKind},
 };
 use crate::error::{Error, Kind, Result};
-use crate::hub::{Hub, Target, target::Mode};
+use crate::hub::{Hub, Severity, Target, target::Mode};
 use crate::kit::Interrupt;
 use rusqlite::Connection;
 
 /// How much a failed check takes off the weighted score.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Severity {
-    Info,
-    Warning,
-    Error,
-    Critical,
-}
-
-impl Severity {
-    pub const fn word(self) -> &'static str {
-        match self {
-            Severity::Info => "INFO",
-            Severity::Warning => "WARNING",
-            Severity::Error => "ERROR",
-            Severity::Critical => "CRITICAL",
-        }
-    }
-
-    pub const fn weight(self) -> f64 {
-        match self {
-            Severity::Info => 0.5,
-            Severity::Warning => 1.0,
-            Severity::Error => 2.0,
-            Severity::Critical => 3.0,
-        }
+pub const fn weight(severity: Severity) -> f64 {
+    match severity {
+        Severity::Info => 0.5,
+        Severity::Warning => 1.0,
+        Severity::Error => 2.0,
+        Severity::Critical => 3.0,
     }
 }
 
@@ -78,7 +59,7 @@ impl Report {
 
     /// 100 less the weights of the failed checks.
     pub fn weighted_score(&self) -> f64 {
-        (100.0 - self.checks.iter().filter(|c| !c.passed).map(|c| c.severity.weight()).sum::<f64>()).clamp(0.0, 100.0)
+        (100.0 - self.checks.iter().filter(|c| !c.passed).map(|c| weight(c.severity)).sum::<f64>()).clamp(0.0, 100.0)
     }
 }
 

@@ -10,26 +10,8 @@
 //! UNREACHABLE  the database could not be looked at: missing, locked, not readable
 //! HEALTHY      everything else
 //! ```
+pub use crate::hub::Severity;
 use serde_json::{Value as Json, json};
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
-pub enum Severity {
-    Info,
-    Warning,
-    Error,
-    Critical,
-}
-
-impl Severity {
-    pub const fn word(self) -> &'static str {
-        match self {
-            Severity::Info => "INFO",
-            Severity::Warning => "WARNING",
-            Severity::Error => "ERROR",
-            Severity::Critical => "CRITICAL",
-        }
-    }
-}
 
 /// What is known of a check beforehand.
 pub struct Kind {

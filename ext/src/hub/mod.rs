@@ -4,10 +4,12 @@ pub mod install;
 pub mod limits;
 pub mod registry;
 pub mod settings;
+mod severity;
 pub mod target;
 mod views;
 
 pub use install::Hub;
+pub use severity::Severity;
 pub use target::{Session, Target};
 
 use crate::{kit::*, options};

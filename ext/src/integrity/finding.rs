@@ -1,23 +1,5 @@
 //! One thing that is wrong, and the bounded list of such things that a check fills.
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Severity {
-    Info,
-    Warning,
-    Error,
-    Critical,
-}
-
-impl Severity {
-    pub const fn word(self) -> &'static str {
-        match self {
-            Severity::Info => "INFO",
-            Severity::Warning => "WARNING",
-            Severity::Error => "ERROR",
-            Severity::Critical => "CRITICAL",
-        }
-    }
-}
+pub use crate::hub::Severity;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Finding {

@@ -10,7 +10,7 @@
 use super::{
     ledger::Entry,
     options::Choice,
-    receipt::{self, Receipt},
+    receipt::Receipt,
     run::{self, Carried, Ends},
     side::{Destination, Source},
     undo,
@@ -78,9 +78,8 @@ pub fn run(host: &Connection, jobs: &[Job]) -> Result<Vec<Receipt>> {
     let mut receipts = vec![];
     for (c, job) in all.into_iter().zip(in_order(jobs)) {
         let mut r = c.receipt;
-        let target = if r.tally.conflicts > 0 { Some(job.ends.target.session(host, Mode::Read)?) } else { None };
         if !job.choice.dry_run {
-            receipt::keep(host, &mut r, &job.choice, &c.delta, target.as_ref().map(|s| (&*s.db, s.schema.as_str())))?;
+            run::write_down(host, &mut r, &job.ends, &job.choice, &c.delta)?;
         }
         receipts.push(r);
     }

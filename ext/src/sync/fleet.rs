@@ -7,7 +7,7 @@ use super::{
     side::Source,
 };
 use crate::{
-    db::{changelog, copy, foreign_keys, ident::same, schema, time},
+    db::{changelog, foreign_keys, ident::same, schema, time},
     error::{Error, Kind, Result},
     hub::{Hub, Target, install},
     kit::Interrupt,
@@ -229,10 +229,11 @@ fn together(host: &Connection, list: &[Mapping], o: &AllOptions) -> Result<Json>
 }
 
 fn back_up(host: &Connection, m: &Mapping, copies: &mut Vec<(String, PathBuf, bool)>, interrupt: &mut Interrupt<'_>) -> Result<()> {
-    let Some(file) = Target::resolve(host, Some(&m.target)).and_then(|t| t.file(host)).unwrap_or(None).filter(|f| f.exists()) else { return Ok(()) };
-    let path = copy::with_suffix(&file, &format!(".before-{}", time::new_id()));
-    copy::file(&file, &path, || interrupt.check())?;
-    copies.push((m.target.clone(), path, true));
+    // A target that cannot be named yet fails with its first table, which says so.
+    let Ok(target) = Target::resolve(host, Some(&m.target)) else { return Ok(()) };
+    if let Some(path) = run::back_up(&target, host, interrupt)? {
+        copies.push((m.target.clone(), path, true));
+    }
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use super::{
     rows::Finder,
     shape::{self, Shape},
     side::{Destination, Source, identity, refuse_same},
-    writer::{Names, Tally, Writer},
+    writer::{DryRun, Names, Tally, Writer},
 };
 use crate::{
     db::{
@@ -71,7 +71,7 @@ pub fn both(host: &Connection, table: &str, ends: &Ends, choice: &Choice) -> Res
 pub fn sync(host: &Connection, table: &str, ends: &Ends, choice: &Choice) -> Result<Receipt> {
     let begun = Instant::now();
     let mut interrupt = Interrupt::of(host)?;
-    let backup = back_up(host, ends, choice, &mut interrupt)?;
+    let backup = if choice.given.backup == Some(true) && !choice.dry_run { back_up(&ends.target, host, &mut interrupt)? } else { None };
     let mut tries = 0;
     let done = loop {
         match once(host, table, ends, choice, &mut interrupt, None) {
@@ -88,8 +88,7 @@ pub fn sync(host: &Connection, table: &str, ends: &Ends, choice: &Choice) -> Res
             (r.retries, r.duration_s) = (tries, seconds);
             if !choice.dry_run {
                 // Only now: the hub may be in the source's or in the target's file, which nobody of us holds any more.
-                let target = if r.tally.conflicts > 0 { Some(ends.target.session(host, Mode::Read)?) } else { None };
-                receipt::keep(host, &mut r, choice, &delta, target.as_ref().map(|s| (&*s.db, s.schema.as_str())))?;
+                write_down(host, &mut r, ends, choice, &delta)?;
             }
             if let Some(path) = backup {
                 // The receipt is written: the stored undo serves from here on.
@@ -109,10 +108,16 @@ pub fn sync(host: &Connection, table: &str, ends: &Ends, choice: &Choice) -> Res
     }
 }
 
-/// What `sync` would do, row by row, without doing it.
-pub fn preview(host: &Connection, table: &str, ends: &Ends, choice: &Choice, sink: &mut dyn Sink) -> Result<Receipt> {
+/// The receipt's rows in the hub and the logs, once the target is released; conflicts are copied from the target.
+pub fn write_down(host: &Connection, r: &mut Receipt, ends: &Ends, choice: &Choice, delta: &Delta) -> Result<()> {
+    let target = if r.tally.conflicts > 0 { Some(ends.target.session(host, Mode::Read)?) } else { None };
+    receipt::keep(host, r, choice, delta, target.as_ref().map(|s| (&*s.db, s.schema.as_str())))
+}
+
+/// What `sync` would do, without doing it; `sink` sees it row by row.
+pub fn preview(host: &Connection, table: &str, ends: &Ends, choice: &Choice, sink: Option<&mut dyn Sink>) -> Result<Receipt> {
     let dry = Choice { dry_run: true, ..choice.clone() };
-    Ok(once(host, table, ends, &dry, &mut Interrupt::of(host)?, Some(sink))?.0)
+    Ok(once(host, table, ends, &dry, &mut Interrupt::of(host)?, sink)?.0)
 }
 
 fn pause(how_long: Duration, interrupt: &mut Interrupt<'_>) -> Result<()> {
@@ -124,11 +129,9 @@ fn pause(how_long: Duration, interrupt: &mut Interrupt<'_>) -> Result<()> {
     Ok(())
 }
 
-fn back_up(host: &Connection, ends: &Ends, choice: &Choice, interrupt: &mut Interrupt<'_>) -> Result<Option<PathBuf>> {
-    if choice.given.backup != Some(true) || choice.dry_run {
-        return Ok(None);
-    }
-    let Some(file) = ends.target.file(host)?.filter(|f| f.exists()) else { return Ok(None) };
+/// A verified copy of the target's file beside it; None where there is no file yet.
+pub fn back_up(target: &Target, host: &Connection, interrupt: &mut Interrupt<'_>) -> Result<Option<PathBuf>> {
+    let Some(file) = target.file(host)?.filter(|f| f.exists()) else { return Ok(None) };
     let path = copy::with_suffix(&file, &format!(".before-{}", crate::db::time::new_id()));
     copy::file(&file, &path, || interrupt.check())?;
     Ok(Some(path))
@@ -201,7 +204,6 @@ pub fn carry(
         }
         None => (create::table(source.db(), &source.schema, &from, target.db(), &to_schema).at(place())?, true),
     };
-    let from_table = to.name.clone();
     let shape = Shape::of(source.db(), &source.schema, target.db(), &to_schema, from, to, choice)?;
     let mut r = Receipt::begin(&shape, choice, source, target);
     r.created_table = created;
@@ -215,10 +217,13 @@ pub fn carry(
     let end = end.map(|(log, at)| (log, at, followed));
     let mut tracked = tracked.filter(|_| choice.by_log);
     if let Some(t) = tracked.as_mut().filter(|_| choice.both) {
-        t.there = there(source, target, &from_table, &shape.follower_back(&own_identity))?;
+        t.there = there(source, target, &shape.target.name, &shape.follower_back(&own_identity))?;
     }
     let unmoved = tracked.as_ref().is_some_and(|t| t.from == t.to);
-    let keys = if choice.foreign_keys && !choice.dry_run { Some(guards::Keys::before(target.db(), &to_schema, &shape.target.name)?) } else { None };
+    // Reads whole tables: only where rows are about to change.
+    let keys = || -> Result<Option<guards::Keys>> {
+        Ok(if choice.foreign_keys { Some(guards::Keys::before(target.db(), &to_schema, &shape.target.name)?) } else { None })
+    };
     let empty = is_empty(target.db(), &to_schema, &shape.target.name)?;
     let own_log = Log::find(target.db(), &to_schema, &shape.target.name)?.filter(|_| o.triggers != Some(true));
 
@@ -230,6 +235,7 @@ pub fn carry(
         && !choice.lines
         && o.triggers != Some(true)
     {
+        let keys = keys()?;
         let filled = refill::run(source, target, &shape, choice, &mut tick)?;
         r.method = Method::Refill.word();
         r.passed_over = filled.passed_over;
@@ -270,30 +276,27 @@ pub fn carry(
     let mut from_rows = Finder::source(source.db(), &source.schema, &shape)?;
     if choice.dry_run {
         let mut to_rows = Finder::target(target.db(), &to_schema, &shape)?;
-        let mut tally = Tally::default();
-        judge(&delta, &shape, choice, (&mut from_rows, &mut to_rows), &mut tally, &mut tick)?;
-        if let Some(sink) = preview {
-            judge(&delta, &shape, choice, (&mut from_rows, &mut to_rows), sink, &mut tick)?;
-        }
-        r.tally = tally;
-        return Ok(Carried { receipt: r, delta, keys, changed: false });
+        let mut seen = DryRun { tally: Tally::default(), preview };
+        judge(&delta, &shape, choice, (&mut from_rows, &mut to_rows), &mut seen, &mut tick)?;
+        r.tally = seen.tally;
+        return Ok(Carried { receipt: r, delta, keys: None, changed: false });
     }
     let moves = end.is_some() && !(unmoved && by_log);
-    if delta.is_empty()? && !created && !moves {
-        return Ok(Carried { receipt: r, delta, keys, changed: false });
+    let differs = !delta.is_empty()?;
+    if !differs && !created && !moves {
+        return Ok(Carried { receipt: r, delta, keys: None, changed: false });
     }
+    let keys = if differs { keys()? } else { None };
     {
         let db = target.db();
         let mut to_rows = Finder::target(db, &to_schema, &shape)?;
-        let differs = !delta.is_empty()?;
         if differs {
             ledger::create(db, &to_schema)?;
             ledger::forget(db, &to_schema, choice.retention_days)?;
         }
         let undo = if choice.undo && differs { Some(ledger::Undo::open(db, &to_schema)?) } else { None };
         let names = Names { sync_id: &r.sync_id, source: &source.name, origin: &source.identity() };
-        // Skips are told row by row in any case.
-        let mut w = Writer::new(db, &to_schema, &shape, &delta, names, undo, own_log, true)?;
+        let mut w = Writer::new(db, &to_schema, &shape, &delta, names, undo, own_log, choice.lines)?;
         judge(&delta, &shape, choice, (&mut from_rows, &mut to_rows), &mut w, &mut tick)?;
         w.finish(&mut from_rows, &mut to_rows)?;
         r.tally = w.tally;

@@ -66,7 +66,7 @@ pub fn diff(call: &Call<'_>) -> Result<Rows> {
          CREATE TABLE shown(n INTEGER PRIMARY KEY, action TEXT, k TEXT, col TEXT, before, after, reason TEXT)",
     )?;
     let mut shown = Shown { add: Stmt::prepare(&db, "INSERT INTO shown(action, k, col, before, after, reason) VALUES(?, ?, ?, ?, ?, ?)")? };
-    let receipt = run::preview(call.db, call.text("table")?, &ends, &choice, &mut shown)?;
+    let receipt = run::preview(call.db, call.text("table")?, &ends, &choice, Some(&mut shown))?;
     if receipt.created_table {
         let row = [
             Field::Text(b"create_table"),

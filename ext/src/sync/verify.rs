@@ -3,7 +3,6 @@ use super::{
     options::Choice,
     past,
     run::{self, Ends},
-    writer::Tally,
 };
 use crate::{
     db::digest::{self, Algorithm, Method},
@@ -23,8 +22,7 @@ pub fn verify(host: &Connection, sync_id: &str) -> Result<Json> {
     choice.method = super::options::Method::Auto;
     choice.given.dry_run = Some(true);
     let ends = Ends { source: Target::resolve(host, Some(source))?, target: past.target.clone() };
-    let mut seen = Tally::default();
-    let r = run::preview(host, &past.table, &ends, &choice, &mut seen)?;
+    let r = run::preview(host, &past.table, &ends, &choice, None)?;
     let t = &r.tally;
     // An incremental sync leaves what only the target has, and what is newer there.
     let ok = !r.created_table && t.changed() == 0 && (!past.full || t.left == 0 && t.skipped == 0);

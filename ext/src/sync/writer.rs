@@ -48,15 +48,20 @@ impl Tally {
     }
 }
 
-/// A dry run: nothing but the figures.
-impl Sink for Tally {
+/// A dry run: the figures, and whoever looks on sees each row.
+pub struct DryRun<'p> {
+    pub tally: Tally,
+    pub preview: Option<&'p mut dyn Sink>,
+}
+
+impl Sink for DryRun<'_> {
     fn row(&mut self, j: Judged<'_, '_>) -> Result<()> {
-        self.count(&j);
-        Ok(())
+        self.tally.count(&j);
+        self.preview.as_mut().map_or(Ok(()), |p| p.row(j))
     }
 
     fn left(&mut self, n: u64) {
-        self.left = n;
+        self.tally.left = n;
     }
 }
 

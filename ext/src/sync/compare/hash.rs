@@ -1,7 +1,7 @@
 //! Two tables whose rowids do not line up: the target's rows by the hash of their key, the source's looked up among them.
 //!
 //! Memory is bounded: a larger table is gone through several times, each time for a share of the hashes.
-use super::Compare;
+use super::{Compare, partner};
 use crate::{
     db::ident::qualified,
     error::Result,
@@ -27,6 +27,10 @@ pub fn join(c: &mut Compare<'_>) -> Result<u64> {
     let mut equal = 0;
     for share in 0..shares {
         equal += join_share(c, hasher, share, shares)?;
+    }
+    // With a condition, a row may have its partner outside of it; of rows without a key, all that are alike have met.
+    if c.shape.condition.is_some() && !c.shape.is_multiset() {
+        equal += partner::find(c)?;
     }
     Ok(equal)
 }
@@ -94,37 +98,5 @@ fn join_share(c: &mut Compare<'_>, hasher: Hasher, share: u64, shares: u64) -> R
     for (e, _) in all.iter().zip(&used).filter(|(_, used)| !**used) {
         add.gone(Field::Int(e.rowid))?;
     }
-    drop(a);
-    if s.condition.is_some() {
-        by_lookup(c)?;
-    }
     Ok(equal)
-}
-
-/// With a condition, a row may have its partner outside of it.
-fn by_lookup(c: &mut Compare<'_>) -> Result<()> {
-    use crate::sync::{delta::Spot, rows::Finder};
-    let s = c.shape;
-    if s.is_multiset() {
-        return Ok(());
-    }
-    let mut source = Finder::source(c.source.db(), &c.source.schema, s)?;
-    let mut target = Finder::target(c.target, c.target_schema, s)?;
-    let mut add = c.delta.adder()?;
-    let mut forget = Stmt::prepare(&c.delta.db, "DELETE FROM new WHERE rowid = ?")?;
-    let mut new = Stmt::prepare(&c.delta.db, "SELECT rowid, s FROM new")?;
-    while new.step()? {
-        (c.tick)()?;
-        if !source.seek(&Spot::of(new.field(1)))? {
-            continue;
-        }
-        let Some(key) = rows::key(s, |i| source.field(i)) else { continue };
-        if let Some(spot) = target.spot_of(&key, true)? {
-            add.pair(new.field(1), spot.field())?;
-            add.found(spot.field())?;
-            forget.bind(1, new.field(0))?;
-            forget.run()?;
-        }
-    }
-    Ok(())
 }

@@ -1,5 +1,5 @@
 //! Tables found by key: WITHOUT ROWID, in key order; or row by row, where only SQLite knows the order of keys.
-use super::Compare;
+use super::{Compare, partner};
 use crate::{
     db::{ident::qualified, record},
     error::{Error, Kind, Result},
@@ -65,37 +65,15 @@ pub fn merge(c: &mut Compare<'_>) -> Result<u64> {
         }
     }
     drop((a, b, add));
+    // With a condition, a row may have its partner outside of it.
     if s.condition.is_some() {
-        outside(c)?;
+        equal += partner::find(c)?;
     }
     Ok(equal)
 }
 
 fn order(s: &Shape, a: &[Field<'_>], b: &[Field<'_>]) -> Ordering {
     a.iter().zip(b).zip(&s.collations).map(|((a, b), c)| rows::compare(*a, *b, *c)).find(|o| *o != Ordering::Equal).unwrap_or(Ordering::Equal)
-}
-
-/// With a condition, a row may have its partner outside of it.
-fn outside(c: &mut Compare<'_>) -> Result<()> {
-    let s = c.shape;
-    let mut source = Finder::source(c.source.db(), &c.source.schema, s)?;
-    let mut target = Finder::target(c.target, c.target_schema, s)?;
-    let mut add = c.delta.adder()?;
-    let mut forget = Stmt::prepare(&c.delta.db, "DELETE FROM new WHERE rowid = ?")?;
-    let mut new = Stmt::prepare(&c.delta.db, "SELECT rowid, s FROM new")?;
-    while new.step()? {
-        (c.tick)()?;
-        if !source.seek(&Spot::of(new.field(1)))? {
-            continue;
-        }
-        let Some(key) = rows::key(s, |i| source.field(i)) else { continue };
-        if let Some(spot) = target.spot_of(&key, s.rowids.is_some())? {
-            add.pair(new.field(1), spot.field())?;
-            forget.bind(1, new.field(0))?;
-            forget.run()?;
-        }
-    }
-    Ok(())
 }
 
 /// Each source row by key in the target, then each target row by key in the source; gives the number of equal rows.

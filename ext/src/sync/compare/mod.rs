@@ -13,6 +13,7 @@
 mod hash;
 mod keys;
 mod log;
+mod partner;
 mod rowid;
 
 pub use log::{Followed, There, Tracked, find};

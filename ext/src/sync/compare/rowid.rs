@@ -1,12 +1,12 @@
 //! Two tables in rowid order: by pages or by cursors. What does not line up is matched by key, or by content, afterwards.
-use super::{Compare, Misaligned};
+use super::{Compare, Misaligned, partner};
 use crate::{
     db::pages::{self, Bad, Change, Diff, Snapshot, Table, Why, comparable},
     error::Result,
     kit::{Field, Stmt},
     sync::{
         delta::{Kind, Spot},
-        rows::{self, Finder, Hasher},
+        rows::{self, Finder},
         side::Reader,
     },
 };
@@ -147,71 +147,10 @@ pub fn settle(c: &mut Compare<'_>, mut equal: u64) -> Result<u64> {
             }
         }
     }
-    drop(raw);
-    source.release();
-    target.release();
+    drop((raw, source, target, add));
     // With a condition, the partner of a row may be outside of it.
     if !s.rowid_is_key || s.condition.is_some() {
-        equal += by_key(c, &mut source, &mut target)?;
-    }
-    Ok(equal)
-}
-
-/// Finds the partners of rows that stand elsewhere in the target.
-fn by_key(c: &mut Compare<'_>, source: &mut Finder<'_>, target: &mut Finder<'_>) -> Result<u64> {
-    let s = c.shape;
-    let width = s.columns.len();
-    let mut equal = 0;
-    let mut add = c.delta.adder()?;
-    let hasher = Hasher::new();
-    let whole = |f: &Finder<'_>| hasher.row((0..width).map(|i| f.field(i)));
-    // Rows without a key are matched by their whole content, each with one of its like.
-    c.delta.db.execute_batch("CREATE TEMP TABLE IF NOT EXISTS loose(h INTEGER, t INTEGER); DELETE FROM loose")?;
-    let mut put = Stmt::prepare(&c.delta.db, "INSERT INTO loose VALUES(?, ?)")?;
-    let mut gone = Stmt::prepare(&c.delta.db, "SELECT t FROM gone")?;
-    while gone.step()? {
-        (c.tick)()?;
-        if target.seek(&Spot::Rowid(gone.int(0)))? && rows::key(s, |i| target.field(i)).is_none() {
-            put.bind(1, Field::Int(whole(target) as i64))?;
-            put.bind(2, gone.field(0))?;
-            put.run()?;
-        }
-    }
-    drop((gone, put));
-    c.delta.db.execute_batch("CREATE INDEX IF NOT EXISTS temp.loose_h ON loose(h)")?;
-    let mut alike = Stmt::prepare(&c.delta.db, "SELECT rowid, t FROM loose WHERE h = ?")?;
-    let mut take = Stmt::prepare(&c.delta.db, "DELETE FROM loose WHERE rowid = ?")?;
-    let mut forget = Stmt::prepare(&c.delta.db, "DELETE FROM new WHERE rowid = ?")?;
-    let mut new = Stmt::prepare(&c.delta.db, "SELECT rowid, s FROM new")?;
-    while new.step()? {
-        (c.tick)()?;
-        if !source.seek(&Spot::of(new.field(1)))? {
-            continue;
-        }
-        let partner = match rows::key(s, |i| source.field(i)) {
-            Some(key) => target.spot_of(&key, true)?,
-            None => {
-                alike.reset();
-                alike.bind(1, Field::Int(whole(source) as i64))?;
-                if !alike.step()? {
-                    continue;
-                }
-                let (at, t) = (alike.int(0), alike.int(1));
-                alike.reset();
-                take.bind(1, Field::Int(at))?;
-                take.run()?;
-                Some(Spot::Rowid(t))
-            }
-        };
-        let Some(spot) = partner else { continue };
-        if target.seek(&spot)? && (0..width).all(|i| source.field(i) == target.field(i)) {
-            equal += 1;
-        } else {
-            add.pair(new.field(1), spot.field())?;
-        }
-        add.found(spot.field())?;
-        forget.bind(1, new.field(0))?;
-        forget.run()?;
+        equal += partner::find(c)?;
     }
     Ok(equal)
 }
