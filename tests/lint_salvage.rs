@@ -141,7 +141,7 @@ fn library_with_pages() -> PathBuf {
     if !lib.exists() {
         fs::create_dir_all(&dir).unwrap();
         let run = |c: &mut Command| c.output().unwrap_or_else(|e| panic!("{c:?}: {e}"));
-        let meta = run(Command::new(env!("CARGO")).args(["metadata", "--format-version", "1", "--offline"]).current_dir(root()));
+        let meta = run(Command::new(env!("CARGO")).args(["metadata", "--format-version", "1", "--locked"]).current_dir(root()));
         let meta: serde_json::Value = serde_json::from_slice(&meta.stdout).unwrap();
         let manifest = meta["packages"].as_array().unwrap().iter().find(|p| p["name"] == "libsqlite3-sys").and_then(|p| p["manifest_path"].as_str()).unwrap();
         let source = Path::new(manifest).with_file_name("sqlite3");

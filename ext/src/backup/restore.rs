@@ -7,8 +7,7 @@ use super::source::Tick;
 use crate::db::{
     copy::{sync_directory, with_suffix},
     ident::quote,
-    open::{self, Mode},
-    schema, time,
+    open, schema, time,
 };
 use crate::error::{At, Error, Kind, Result};
 use rusqlite::Connection;
@@ -225,18 +224,13 @@ pub fn to_file(repo: &Repository, head: &Head, pages: &Pages, to: &Path, overwri
 }
 
 /// Gives the old file a second name. Its WAL goes into it before: beside the new file it would be taken for the new one's.
+/// Else its bytes stay as they are: whoever is stopped here leaves the old file, in its journal mode.
 fn put_aside(to: &Path) -> Result<PathBuf> {
     let aside = with_suffix(to, &format!(".before-{}", chrono::Utc::now().format("%Y%m%dT%H%M%S%3fZ")));
-    match open::open(to, Mode::Write) {
-        Ok(old) => {
-            let mode: String = old.query_row("PRAGMA journal_mode=DELETE", [], |r| r.get(0)).map_err(|e| in_use(to, e.into()))?;
-            if mode != "delete" {
-                return Err(in_use(to, Error::new(Kind::Busy, format!("journal mode {mode}"))));
-            }
-            old.execute_batch("BEGIN EXCLUSIVE").map_err(|e| in_use(to, e.into()))?;
+    match open::open_alone(to) {
+        Ok(_alone) => {
             fs::hard_link(to, &aside)?;
             sync_directory(to)?;
-            old.execute_batch("ROLLBACK")?;
         }
         Err(e) if e.kind == Kind::Busy => return Err(in_use(to, e)),
         // Damaged, or no database at all: kept with all that belongs to it.

@@ -40,6 +40,22 @@ pub fn open_to_recover(path: &Path, wait: Duration) -> Result<Connection> {
     Ok(db)
 }
 
+/// Opens a file that nobody else has open, and keeps it so until the connection is closed; then no -wal and no -shm is left.
+/// The file's bytes stay as they are, but for what its WAL or hot journal has to give back. Others on the file: Busy.
+pub fn open_alone(path: &Path) -> Result<Connection> {
+    let db = connect(path, Mode::Write, BUSY_TIMEOUT)?;
+    let alone = || -> Result<()> {
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+        // Before the first read: only then does a WAL connection lock out readers, too.
+        db.execute_batch("PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT")?;
+        // Safe on any SQLite: nobody else is on the file.
+        let busy: i64 = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |r| r.get(0))?;
+        if busy == 0 { Ok(()) } else { Err(Error::new(Kind::Busy, "its WAL cannot be emptied")) }
+    };
+    alone().map_err(|e| describe(e, path))?;
+    Ok(db)
+}
+
 /// Opens a file that may be damaged, for reading: nothing is read yet, and schema rows that do not parse are passed over.
 pub fn open_damaged(path: &Path) -> Result<Connection> {
     let db = connect_to_look(path, BUSY_TIMEOUT)?;
