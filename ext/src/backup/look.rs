@@ -89,7 +89,7 @@ pub fn table(host: &Connection, wanted: &str, table: &str, into: &str, o: &Table
     let repo = place::open(host, o.path.as_deref(), o.key_file.as_deref())?;
     let mut interrupt = Interrupt::of(host)?;
     let (head, file) = scratch(&repo, wanted, &mut || interrupt.tick())?;
-    let from = restore::immutable(&file.0)?;
+    let from = crate::db::open::open_immutable(&file.0)?;
     let t = schema::table(&from, "main", table).at(format!("backup {}", head.id))?;
     if t.kind != TableKind::Table {
         return Err(Error::unsupported(format!("\"{}\" is no ordinary table", t.name)).hint("restore_database() restores it with all it needs"));

@@ -125,7 +125,7 @@ pub fn test(repo: &Repository, id: &str, tick: Tick<'_>) -> Result<Proof> {
             proof.problems.push("the restored file has another SHA-256 than the source had".to_owned());
         }
         (proof.root, proof.sha256) = (root, Some(sha));
-        let db = immutable(&path)?;
+        let db = open::open_immutable(&path)?;
         let mut q = db.prepare("PRAGMA integrity_check(10)")?;
         let said: Vec<String> = q.query_map([], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?;
         let sound = said.iter().all(|s| s == "ok");
@@ -143,15 +143,6 @@ pub fn test(repo: &Repository, id: &str, tick: Tick<'_>) -> Result<Proof> {
     proof.ok = proof.problems.is_empty();
     proof.duration_s = started.elapsed().as_secs_f64();
     Ok(proof)
-}
-
-/// A file of ours that nobody else knows: no locks, no -wal or -shm beside it.
-pub fn immutable(path: &Path) -> Result<Connection> {
-    let uri = format!("file:{}?immutable=1", path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23"));
-    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_URI | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags(uri, flags)?;
-    db.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-    Ok(db)
 }
 
 /// The root of a file's pages, and its SHA-256.

@@ -1,6 +1,5 @@
 //! The pages of one consistent state of a live database, whoever reads them.
 use super::repository::Repository;
-use super::restore::immutable;
 use crate::db::{
     open::{self, Mode},
     pages::{self, PageReader, Snapshot, Why},
@@ -186,7 +185,7 @@ impl Copied {
             }
         }
         out.close().map_err(|(_, e)| Error::from(e))?;
-        let copy = immutable(path)?;
+        let copy = open::open_immutable(path)?;
         let page_size = copy.query_row("PRAGMA page_size", [], |r| r.get(0))?;
         let file = File::open(path)?;
         let pages = u32::try_from(file.metadata()?.len() / u64::from(page_size)).map_err(|_| Error::internal("too many pages"))?;

@@ -1,7 +1,11 @@
 //! Opens a database file the way dbint always does: no surprise for the file, for its other users, or for the host.
 use crate::error::{Error, Kind, Result};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
-use std::{path::Path, time::Duration};
+use std::{
+    io::ErrorKind,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
@@ -63,6 +67,52 @@ pub fn open_damaged(path: &Path) -> Result<Connection> {
     Ok(db)
 }
 
+/// A file that nobody writes while it is open: no locks, and no -wal or -shm beside it.
+pub fn open_immutable(path: &Path) -> Result<Connection> {
+    let uri = format!("file:{}?immutable=1", path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23"));
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(uri, flags)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    db.execute_batch("PRAGMA mmap_size=0")?;
+    Ok(db)
+}
+
+/// A database in WAL mode that nobody has open. Its -wal and -shm would be made and taken away again for each look, which
+/// costs more than the look; read as immutable it costs neither, and what was read counts if nobody came meanwhile.
+pub struct AtRest<'p> {
+    path: &'p Path,
+    modified: SystemTime,
+    length: u64,
+}
+
+impl<'p> AtRest<'p> {
+    /// A writer of WAL mode has a -wal from its first read on. A file written just now is not at rest: file systems keep
+    /// times in steps, and a second write within one would not show.
+    pub fn of(path: &'p Path) -> Option<AtRest<'p>> {
+        let (modified, length) = stamp(path)?;
+        let quiet = SystemTime::now().duration_since(modified).is_ok_and(|age| age > Duration::from_secs(3));
+        (quiet && alone(path)).then_some(AtRest { path, modified, length })
+    }
+
+    pub fn open(&self) -> Result<Connection> {
+        open_immutable(self.path)
+    }
+
+    /// Whether nobody wrote since, or could have.
+    pub fn undisturbed(&self) -> bool {
+        alone(self.path) && stamp(self.path) == Some((self.modified, self.length))
+    }
+}
+
+fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+    let m = std::fs::metadata(path).ok()?;
+    Some((m.modified().ok()?, m.len()))
+}
+
+fn alone(path: &Path) -> bool {
+    ["-wal", "-journal"].iter().all(|s| matches!(std::fs::metadata(super::copy::with_suffix(path, s)), Err(e) if e.kind() == ErrorKind::NotFound))
+}
+
 /// Reading leaves nothing behind: a WAL database at rest would keep the -wal and -shm that a read-only connection makes.
 fn connect_to_look(path: &Path, wait: Duration) -> Result<Connection> {
     if wal_at_rest(path)
@@ -92,8 +142,8 @@ fn connect(path: &Path, mode: Mode, wait: Duration) -> Result<Connection> {
     let shown = path.display();
     let create = mode == Mode::Create;
     match std::fs::metadata(path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && create => {}
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+        Err(e) if e.kind() == ErrorKind::NotFound && create => {}
+        Err(e) if e.kind() == ErrorKind::NotFound => {
             return Err(Error::not_found(format!("no file \"{shown}\"")).hint("To make a new database there, pass the option {\"create\":true}"));
         }
         Err(e) => return Err(Error::from(e).context(&shown)),
@@ -155,6 +205,29 @@ mod tests {
         let text = dir.join("text.db");
         std::fs::write(&text, "just some words, long enough to be a header, but they are no header at all, really not; more words follow").unwrap();
         assert_eq!(kind(&text), Kind::NotADatabase);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_wal_database_at_rest_is_read_without_a_trace_and_a_writer_shows() {
+        let dir = std::env::temp_dir().join(format!("dbint-at-rest-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("a ?%#.db");
+        Connection::open(&path).unwrap().execute_batch("PRAGMA journal_mode=WAL; CREATE TABLE t(x); INSERT INTO t VALUES(1)").unwrap();
+        // Written just now: a second write may carry the same time.
+        assert!(AtRest::of(&path).is_none());
+        let age = || std::fs::File::options().append(true).open(&path).unwrap().set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
+        age();
+        let rest = AtRest::of(&path).unwrap();
+        let db = rest.open().unwrap();
+        assert_eq!(db.query_row("SELECT x FROM t", [], |r| r.get::<_, i64>(0)).unwrap(), 1);
+        assert!(rest.undisturbed() && std::fs::read_dir(&dir).unwrap().count() == 1);
+        // A writer that is still there, and one that came and went.
+        let writer = Connection::open(&path).unwrap();
+        writer.execute_batch("INSERT INTO t VALUES(2)").unwrap();
+        assert!(!rest.undisturbed() && AtRest::of(&path).is_none());
+        drop(writer);
+        assert!(!rest.undisturbed());
         std::fs::remove_dir_all(&dir).unwrap();
     }
 }

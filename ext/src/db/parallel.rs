@@ -77,22 +77,25 @@ pub fn each<T: Sync, R: Send>(host: &Connection, items: &[T], work: impl Fn(&T, 
             let (next, stop, one) = (&next, &stop, &one);
             // A host that has no thread left to give: the others do the work.
             let _ = thread::Builder::new().name("dbint".into()).spawn_scoped(scope, move || {
+                // All at the end: to wake the caller for each of ten thousand small results costs more than the work.
+                let mut done = vec![];
                 while !stop.load(Ordering::Relaxed) {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(item) = items.get(at) else { break };
-                    if send.send((at, one(item, watch))).is_err() {
-                        break;
-                    }
+                    done.push((at, one(item, watch)));
                 }
+                let _ = send.send(done);
             });
         }
         drop(send);
         let mut looked = Instant::now();
         loop {
             match receive.recv_timeout(LOOK) {
-                Ok((at, result)) => {
-                    if let Some(slot) = out.get_mut(at) {
-                        *slot = Some(result);
+                Ok(done) => {
+                    for (at, result) in done {
+                        if let Some(slot) = out.get_mut(at) {
+                            *slot = Some(result);
+                        }
                     }
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
