@@ -255,7 +255,7 @@ impl<'w> World<'w> {
         }
         let ks = (1..=n).map(|i| format!("k{i}")).collect::<Vec<_>>().join(", ");
         let sql = format!(
-            "SELECT {ks}, max(seq) AS seq, deleted_at IS NOT NULL FROM {}.{} WHERE seq > {from} GROUP BY {ks} ORDER BY seq",
+            "SELECT {ks}, seq, deleted_at IS NOT NULL FROM {}.{} WHERE seq > {from} ORDER BY seq",
             side.at,
             quote(&format!("dbint_changes_{}", s.table))
         );

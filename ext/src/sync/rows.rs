@@ -144,10 +144,15 @@ fn int_real(a: i64, b: f64) -> Ordering {
 
 fn text(a: &[u8], b: &[u8], collation: Collation) -> Ordering {
     match collation {
-        Collation::NoCase => a.iter().map(u8::to_ascii_lowercase).cmp(b.iter().map(u8::to_ascii_lowercase)),
+        Collation::NoCase => no_case(a).cmp(no_case(b)).then(a.len().cmp(&b.len())),
         Collation::RTrim => a.trim_ascii_end_spaces().cmp(b.trim_ascii_end_spaces()),
         Collation::Binary | Collation::Other => a.cmp(b),
     }
+}
+
+/// What NOCASE compares before the lengths: it looks no further than the first NUL.
+fn no_case(b: &[u8]) -> impl Iterator<Item = u8> {
+    b.iter().take_while(|c| **c != 0).map(u8::to_ascii_lowercase)
 }
 
 trait Trim {
@@ -203,7 +208,10 @@ impl Hasher {
                 (Field::Int(v), _) => (2, *v as u64),
                 (Field::Real(v), _) if v.fract() == 0.0 && int_real(*v as i64, *v) == Ordering::Equal => (2, (*v as i64) as u64),
                 (Field::Real(v), _) => (3, v.to_bits()),
-                (Field::Text(b), Collation::NoCase) => (4, self.bytes(&b.to_ascii_lowercase())),
+                (Field::Text(b), Collation::NoCase) => {
+                    let seen: Vec<u8> = no_case(b).collect();
+                    (4, mix(self.bytes(&seen), 4, b.len() as u64))
+                }
                 (Field::Text(b), Collation::RTrim) => (4, self.bytes(b.trim_ascii_end_spaces())),
                 (Field::Text(b), _) => (4, self.bytes(b)),
                 (Field::Blob(b), _) => (5, self.bytes(b)),
@@ -253,6 +261,10 @@ mod tests {
             Text(b"a "),
             Text(b"a"),
             Text(b"b\0"),
+            Text(b"b\0x"),
+            Text(b"B\0Y"),
+            Text(b"b\0xy"),
+            Text(b"bx"),
             Blob(b""),
             Blob(b"a"),
         ];

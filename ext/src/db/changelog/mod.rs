@@ -132,11 +132,20 @@ impl Log {
     pub fn pending<'c>(&self, db: &'c Connection, after: i64, to: i64, origin: Option<&str>) -> Result<Stmt<'c>> {
         let ks = self.columns();
         // max() makes SQLite take the bare columns from the row that has it.
-        let sql = format!(
-            "SELECT {ks}, max(seq) AS seq, deleted_at FROM {} WHERE seq > ?1 AND seq <= ?2 AND (?3 IS NULL OR origin IS NOT ?3) GROUP BY {ks} ORDER BY seq",
-            self.qualified()
-        );
-        let mut q = Stmt::prepare(db, &sql)?;
+        self.between(db, &format!("{ks}, max(seq) AS seq, deleted_at"), &format!("GROUP BY {ks}"), (after, to, origin))
+    }
+
+    /// The same, every entry: what SQLite takes for one key, 1 and 1.0 say, may be several rows of a multiset.
+    pub fn every<'c>(&self, db: &'c Connection, after: i64, to: i64, origin: Option<&str>) -> Result<Stmt<'c>> {
+        self.between(db, &format!("{}, seq, deleted_at", self.columns()), "", (after, to, origin))
+    }
+
+    fn between<'c>(&self, db: &'c Connection, columns: &str, group: &str, (after, to, origin): (i64, i64, Option<&str>)) -> Result<Stmt<'c>> {
+        let log = self.qualified();
+        let mut q = Stmt::prepare(
+            db,
+            &format!("SELECT {columns} FROM {log} WHERE seq > ?1 AND seq <= ?2 AND (?3 IS NULL OR origin IS NOT ?3) {group} ORDER BY seq"),
+        )?;
         q.bind(1, Field::Int(after))?;
         q.bind(2, Field::Int(to))?;
         q.bind(3, origin.map_or(Field::Null, |o| Field::Text(o.as_bytes())))?;
@@ -157,12 +166,14 @@ impl Log {
         Stmt::prepare(db, &format!("INSERT INTO {}({}, deleted_at, origin) VALUES({marks})", self.qualified(), self.columns()))
     }
 
-    /// Keeps the last entry of each key and origin; what is pending for any position stays the same. Gives the number removed.
+    /// Keeps the last entry of each key (1 and 1.0 are two rows of a multiset) and origin; what is pending for any position stays the same. Gives the number removed.
     pub fn compact(&self, db: &Connection) -> Result<usize> {
         savepoint(db, || {
             let log = self.qualified();
             // The very last entry stays in any case, and with it the numbering.
-            let removed = db.execute(&format!("DELETE FROM {log} WHERE seq NOT IN (SELECT max(seq) FROM {log} GROUP BY {}, origin)", self.columns()), [])?;
+            let types = (1..=self.key.len()).map(|i| format!("typeof(k{i})")).collect::<Vec<_>>().join(", ");
+            let last = format!("SELECT max(seq) FROM {log} GROUP BY {}, {types}, origin", self.columns());
+            let removed = db.execute(&format!("DELETE FROM {log} WHERE seq NOT IN ({last})"), [])?;
             db.execute(&format!("UPDATE {} SET compacted_to = ?2 WHERE log_id = ?1", qualified(&self.schema, TRACKED)), (&self.id, self.last(db)?))?;
             Ok(removed)
         })

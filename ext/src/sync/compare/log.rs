@@ -109,16 +109,17 @@ pub fn mark(c: &mut Compare<'_>, t: &Tracked) -> Result<()> {
     let collations: Vec<Collation> =
         at.iter().map(|i| s.key.iter().position(|k| k == i).and_then(|k| s.collations.get(k).copied()).unwrap_or(Collation::Binary)).collect();
     let hasher = Hasher::new();
-    // A key is one in SQLite's eyes; where the whole row is the name, 0, 0.0 and -0.0 are three.
-    let hash = |key: &[Field<'_>]| if s.is_multiset() { hasher.row(key.iter().copied()) } else { hasher.key(key, &collations) };
+    // A key is one in SQLite's eyes; where it names nothing, 0, 0.0 and -0.0 are three.
+    let names = |key: &[Field<'_>]| !s.is_multiset() && !key.iter().any(|f| matches!(f, Field::Null));
+    let hash = |key: &[Field<'_>]| if names(key) { hasher.key(key, &collations) } else { hasher.row(key.iter().copied()) };
     c.delta.db.execute_batch("CREATE TEMP TABLE touched(h INTEGER PRIMARY KEY, at)")?;
     let mut put = Stmt::prepare(&c.delta.db, "INSERT OR REPLACE INTO touched VALUES(?, ?)")?;
-    let mut pending = t.log.pending(c.source.db(), t.from.seq, t.to.seq, Some(c.target_identity))?;
-    while pending.step()? {
+    let mut entries = t.log.every(c.source.db(), t.from.seq, t.to.seq, Some(c.target_identity))?;
+    while entries.step()? {
         (c.tick)()?;
-        let key: Vec<Field<'_>> = (0..at.len()).map(|i| pending.field(i)).collect();
+        let key: Vec<Field<'_>> = (0..at.len()).map(|i| entries.field(i)).collect();
         put.bind(1, Field::Int(hash(&key) as i64))?;
-        put.bind(2, pending.field(at.len() + 1))?;
+        put.bind(2, entries.field(at.len() + 1))?;
         put.run()?;
     }
     let mut target = Finder::target(c.target, c.target_schema, s)?;
