@@ -95,6 +95,7 @@ fn harm(bytes: &mut Vec<u8>, kind: usize, random: &mut Random) {
     };
     let pages = bytes.len() / page;
     let some = |random: &mut Random| 1 + random.below(pages as u64 - 1) as usize;
+    let mut swapped = HashSet::new();
     for _ in 0..1 + random.below(3) {
         let n = some(random);
         let at = n * page;
@@ -112,7 +113,9 @@ fn harm(bytes: &mut Vec<u8>, kind: usize, random: &mut Random) {
             2 => noise(random, &mut bytes[at..at + page]),
             3 => {
                 let other = some(random) * page;
-                if other + page <= bytes.len() {
+                // Two last pages of overflow chains in each other's place look right to every reader.
+                let tree = [at, other].iter().any(|i| bytes.get(*i).is_some_and(|b| matches!(b, 2 | 5 | 10 | 13)));
+                if other + page <= bytes.len() && tree && swapped.insert(at) && swapped.insert(other) {
                     let (a, b) = (bytes[at..at + page].to_vec(), bytes[other..other + page].to_vec());
                     bytes[at..at + page].copy_from_slice(&b);
                     bytes[other..other + page].copy_from_slice(&a);
@@ -198,7 +201,7 @@ fn judge(db: &Connection, truth: &BTreeMap<&'static str, HashSet<String>>, found
 }
 
 #[test]
-fn saves_more_than_recover_over_all_and_never_a_false_row() {
+fn saves_at_least_what_recover_does_and_never_a_false_row() {
     let (files, seed) = (number("DBINT_SALVAGE_FILES", 27), number("DBINT_SEED", 1));
     let dir = tempfile::tempdir().unwrap();
     let library = library_with_pages();
@@ -252,7 +255,7 @@ fn saves_more_than_recover_over_all_and_never_a_false_row() {
         println!("{kind:16} {n:>6} {total:>9} {mine:>9} {other:>9} {false_mine:>11} {false_other:>12}");
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    // Not file by file: .recover finds rows of WITHOUT ROWID tables that nothing points to any more, salvage does not yet.
-    let all = |i: usize| sums.iter().filter(|(kind, _)| **kind != "schema page").map(|(_, s)| s[i]).sum::<usize>();
-    assert!(all(2) >= all(3), "fewer rows than .recover: {} and {}", all(2), all(3));
+    for (kind, [_, _, mine, other, ..]) in &sums {
+        assert!(mine >= other, "{kind}: fewer rows than .recover: {mine} and {other}");
+    }
 }

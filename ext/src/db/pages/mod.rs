@@ -31,7 +31,7 @@ pub use record::{Record, fields};
 pub use snapshot::{Snapshot, Why};
 pub use space::{Space, spaces};
 pub use table::{Table, split};
-pub use tolerant::{Found, Salvage, salvage};
+pub use tolerant::{Found, Salvage, Stray, salvage, salvage_page};
 
 use crate::error;
 

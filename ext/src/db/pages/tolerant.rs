@@ -3,7 +3,7 @@
 use super::{
     Bad::{self, Corrupt},
     PageReader, Record, Window,
-    btree::{self, INDEX_INTERIOR, INDEX_LEAF, Overflow, TABLE_INTERIOR, TABLE_LEAF, head},
+    btree::{self, INDEX_INTERIOR, INDEX_LEAF, Overflow, TABLE_INTERIOR, TABLE_LEAF},
 };
 use std::collections::BTreeMap;
 
@@ -37,6 +37,15 @@ pub struct Found<'a> {
 
 pub type Take<'t> = dyn FnMut(&Found<'_>) -> crate::Result<()> + 't;
 
+/// A page that belongs to nobody who is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Stray {
+    pub page: u32,
+    pub index: bool,
+    /// It is on the freelist.
+    pub free: bool,
+}
+
 /// A page to visit, and between which rowids its rows lie: above the first, up to the second.
 struct Todo {
     page: u32,
@@ -65,32 +74,70 @@ impl Salvage {
         }
     }
 
-    /// Pages of the freelist hold rows that were deleted: they are not to be found again.
-    pub fn pass_freelist(&mut self, reader: &PageReader<'_>) {
+    /// Forgets what was noted after the first `total`.
+    pub fn forget(&mut self, total: u64) {
+        self.bad.truncate(usize::try_from(total).unwrap_or(NOTED));
+        self.bad_total = total;
+    }
+
+    /// Passes the freelist. Its pages may hold rows that were deleted, and older copies of others: they are told apart.
+    pub fn freelist(&mut self, reader: &PageReader<'_>) -> Vec<Stray> {
+        let mut free = vec![];
+        self.pass(reader, &mut free);
+        let mut window = Window::default();
+        free.into_iter().filter_map(|page| Stray::at(reader, page, true, &mut window)).collect()
+    }
+
+    fn pass(&mut self, reader: &PageReader<'_>, free: &mut Vec<u32>) {
         let mut window = Window::default();
         let Ok(mut trunk) = reader.fetch(1, &mut window, &[]).and_then(|()| btree::be32(window.page(reader.page_size), 32)) else { return };
-        while trunk != 0 && trunk <= reader.pages && self.visit(trunk) && reader.fetch(trunk, &mut window, &[]).is_ok() {
+        while trunk != 0 && trunk <= reader.pages && reader.fetch(trunk, &mut window, &[]).is_ok() {
             let p = window.page(reader.page_size);
             let (Ok(next), Ok(n)) = (btree::be32(p, 0), btree::be32(p, 4)) else { return };
-            for i in 0..(n as usize).min(reader.page_size / 4 - 2) {
-                if let Ok(leaf) = btree::be32(p, 8 + 4 * i) {
-                    self.visit(leaf);
+            // A page of another kind in its place holds rows that are not free.
+            if next > reader.pages || n as usize > reader.page_size / 4 - 2 || !self.visit(trunk) {
+                return;
+            }
+            for i in 0..n as usize {
+                if let Ok(leaf) = btree::be32(p, 8 + 4 * i)
+                    && self.visit(leaf)
+                {
+                    free.push(leaf);
                 }
             }
             trunk = next;
         }
     }
 
-    /// Leaf pages of tables that no walk has reached: rows whose way down is damaged.
-    pub fn unreached(&self, reader: &PageReader<'_>) -> Vec<u32> {
+    /// Pages with records that no walk has reached, since the way down to them is damaged: leaves of tables, and any page
+    /// of an index, as which a table WITHOUT ROWID is stored, too.
+    pub fn unreached(&self, reader: &PageReader<'_>) -> Vec<Stray> {
         let mut window = Window::default();
-        let is_leaf = |page: u32, window: &mut Window| {
-            reader.fetch(page, window, &[page + 1, page + 2, page + 3]).is_ok()
-                && head(window.page(reader.page_size), page).is_ok_and(|(kind, n)| kind == TABLE_LEAF && n > 0)
-        };
         let reached = |page: u32| self.seen.get(page as usize / 64).is_some_and(|w| w & (1 << (page % 64)) != 0);
-        (2..=reader.pages).filter(|p| !reached(*p) && is_leaf(*p, &mut window)).collect()
+        (2..=reader.pages).filter(|p| !reached(*p)).filter_map(|p| Stray::at(reader, p, false, &mut window)).collect()
     }
+}
+
+impl Stray {
+    /// None where the page holds no records.
+    fn at(reader: &PageReader<'_>, page: u32, free: bool, window: &mut Window) -> Option<Stray> {
+        let next = [page + 1, page + 2, page + 3];
+        reader.fetch(page, window, if free { &[] } else { &next }).ok()?;
+        match roughly(window.page(reader.page_size), page).ok()? {
+            (_, 0) => None,
+            (TABLE_LEAF, _) => Some(Stray { page, index: false, free }),
+            (INDEX_LEAF | INDEX_INTERIOR, _) => Some(Stray { page, index: true, free }),
+            _ => None,
+        }
+    }
+}
+
+/// As `head`, with no more cells than the page has room for.
+fn roughly(p: &[u8], page: u32) -> super::Result<(u8, usize)> {
+    let h = btree::start(page);
+    let kind = *p.get(h).ok_or(Corrupt("page"))?;
+    let room = p.len().saturating_sub(h + btree::cells(kind)) / 2;
+    Ok((kind, btree::be16(p, h + 3)?.min(room)))
 }
 
 /// Gives each readable record below `root`; order is not promised.
@@ -104,7 +151,7 @@ pub fn salvage(reader: &PageReader<'_>, root: u32, state: &mut Salvage, take: &m
             state.note(page, Corrupt("reached twice, or no such page"));
             continue;
         }
-        let (kind, n) = match reader.fetch(page, &mut window, &[]).and_then(|()| head(window.page(reader.page_size), page)) {
+        let (kind, n) = match reader.fetch(page, &mut window, &[]).and_then(|()| roughly(window.page(reader.page_size), page)) {
             Ok(head) => head,
             Err(bad) => {
                 state.note(page, bad);
@@ -135,6 +182,19 @@ pub fn salvage(reader: &PageReader<'_>, root: u32, state: &mut Salvage, take: &m
         leaf(reader, p, (page, kind, n), &at, state, take)?;
     }
     Ok(())
+}
+
+/// Gives each readable record of this page, and of no page below it.
+pub fn salvage_page(reader: &PageReader<'_>, page: u32, state: &mut Salvage, take: &mut Take<'_>) -> crate::Result<()> {
+    let mut window = Window::default();
+    state.visit(page);
+    match reader.fetch(page, &mut window, &[]).and_then(|()| roughly(window.page(reader.page_size), page)) {
+        Ok((kind, n)) => leaf(reader, window.page(reader.page_size), (page, kind, n), &Todo { page, above: None, upto: None }, state, take),
+        Err(bad) => {
+            state.note(page, bad);
+            Ok(())
+        }
+    }
 }
 
 /// One bad child must not cost its sisters.
@@ -177,13 +237,28 @@ fn leaf(reader: &PageReader<'_>, p: &[u8], (page, kind, n): (u32, u8, usize), at
     let mut extents: BTreeMap<usize, usize> = BTreeMap::new();
     let mut overlaps = 0;
     let mut last = at.above;
-    let first_cell = btree::start(page) + btree::cells(kind) + 2 * n;
-    for i in 0..n {
+    // The cells begin where their offsets end. A number of cells that reaches into them is wrong, and which of the offsets
+    // are left over from deleted rows cannot be told.
+    let offsets = |i: usize| btree::start(page) + btree::cells(kind) + 2 * i;
+    let (mut count, mut lowest) = (0, p.len());
+    while count < n && offsets(count + 1) <= lowest {
+        count += 1;
+        if let Ok(from) = btree::cell(p, page, kind, count - 1)
+            && from >= offsets(count)
+        {
+            lowest = lowest.min(from);
+        }
+    }
+    let doubtful = (count < n || btree::be16(p, btree::start(page) + 3).is_ok_and(|told| told > n)).then_some("its page tells a wrong number of rows");
+    if let Some(why) = doubtful {
+        state.note(page, Corrupt(why));
+    }
+    for i in 0..count {
         let mut spent = 0;
         // Each record has a chain of its own: one that runs wild costs one record, not the rest.
         let mut get = || -> super::Result<(Option<i64>, usize, usize)> {
             let from = btree::cell(p, page, kind, i)?;
-            if from < first_cell {
+            if from < offsets(count) {
                 return Err(Corrupt("cell offset"));
             }
             let mut o = from + if interior { 4 } else { 0 };
@@ -202,7 +277,7 @@ fn leaf(reader: &PageReader<'_>, p: &[u8], (page, kind, n): (u32, u8, usize), at
         state.spill = state.spill.saturating_sub(spent);
         match got {
             Ok((rowid, from, to)) => {
-                let mut doubt = None;
+                let mut doubt = doubtful;
                 if let Some(rowid) = rowid {
                     if last.is_some_and(|l| rowid <= l) || at.upto.is_some_and(|u| rowid > u) {
                         doubt = Some("its rowid is out of order");

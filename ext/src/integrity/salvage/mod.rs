@@ -3,13 +3,14 @@
 //! Everything but the new file is left as it is. The pages are read as they lie there, not through SQLite's cursors, which
 //! stop at the first damage; the schema is read the same way, from page 1.
 mod shape;
+mod stray;
 mod writer;
 
 use crate::db::{
     copy,
     ident::same,
     open::{self, Mode},
-    pages::{self, Found, PageReader, Salvage, Snapshot, fields, salvage},
+    pages::{self, Found, PageReader, Salvage, Snapshot, Stray, fields, salvage, salvage_page},
 };
 use crate::error::{At, Error, Kind, Result};
 use crate::hub::{Target, target::Mode as Access};
@@ -18,6 +19,7 @@ use rusqlite::Connection;
 use serde_json::{Value as Json, json};
 use shape::Shape;
 use std::{fs, path::Path, time::Instant};
+use stray::Entries;
 use writer::{Filler, Lost, is_create};
 
 /// Unreadable pages and failed objects told one by one.
@@ -111,10 +113,11 @@ impl<'r> Job<'r> {
             "PRAGMA page_size={}; PRAGMA encoding='{encoding}'; PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-16000; BEGIN",
             self.reader.page_size
         ))?;
-        let lost = self.fill(&db, &objects)?;
-        let (lost_name, lost_rows) = (lost.name.clone(), lost.rows);
-        drop(lost);
+        let (mut lost, mut tables) = self.fill(&db, &objects)?;
         self.others(&db, &objects);
+        self.strays(&db, &mut tables, &mut lost)?;
+        let (lost_name, lost_rows) = (lost.name.clone(), lost.rows);
+        drop((lost, tables));
         db.execute_batch("COMMIT")?;
         self.modules(&db, &objects);
         let verdict: String = db.query_row("PRAGMA quick_check(1)", [], |r| r.get(0)).unwrap_or_else(|e| e.to_string());
@@ -151,12 +154,12 @@ impl<'r> Job<'r> {
         Ok(all)
     }
 
-    /// Tables and their rows, then the rows of no table.
-    fn fill<'c>(&mut self, db: &'c Connection, objects: &[Object]) -> Result<Lost<'c>> {
+    /// Tables and their rows.
+    fn fill<'c>(&mut self, db: &'c Connection, objects: &[Object]) -> Result<(Lost<'c>, Vec<Filler<'c>>)> {
         let encoding = self.reader.encoding;
         let mut lost = Lost::new(db, &|name| objects.iter().any(|o| same(&o.name, name)));
         let Job { reader, state, interrupt, account } = self;
-        let mut sequences = None;
+        let (mut sequences, mut tables) = (None, vec![]);
         for o in objects.iter().filter(|o| o.kind == "table" && o.root > 0) {
             if same(&o.name, "sqlite_sequence") {
                 sequences = Some(o.root);
@@ -191,6 +194,7 @@ impl<'r> Job<'r> {
             let (rows, doubtful) = filler.as_ref().map_or((0, 0), |f| (f.rows, f.doubtful));
             account.rows += rows;
             account.tables.push(json!({"name": o.name, "rows": rows, "doubtful": doubtful, "damage": state.bad_total - before}));
+            tables.extend(filler);
         }
         if let Some(root) = sequences {
             numbers(db, reader, root, state)?;
@@ -199,15 +203,45 @@ impl<'r> Job<'r> {
         for o in objects.iter().filter(|o| o.kind == "index" && o.root > 0) {
             salvage(reader, o.root, state, &mut |_| Ok(()))?;
         }
-        state.pass_freelist(reader);
-        for leaf in state.unreached(reader) {
-            interrupt.check()?;
-            salvage(reader, leaf, state, &mut |found| {
-                interrupt.tick()?;
-                lost.take(None, found, found.doubt.unwrap_or("no table leads to its page"), encoding)
-            })?;
+        Ok((lost, tables))
+    }
+
+    /// Rows of no table. The indexes must be there: their entries are told apart from rows by what they point to.
+    fn strays(&mut self, db: &Connection, tables: &mut [Filler<'_>], lost: &mut Lost<'_>) -> Result<()> {
+        let encoding = self.reader.encoding;
+        let Job { reader, state, interrupt, .. } = self;
+        let free = state.freelist(reader);
+        let mut strays = state.unreached(reader);
+        // Where nothing was lost, what was deleted stays deleted.
+        if state.bad_total > 0 || !strays.is_empty() {
+            strays.extend(free);
         }
-        Ok(lost)
+        let mut entries = Entries::of(db)?;
+        for at in strays {
+            interrupt.check()?;
+            let bad = state.bad_total;
+            salvage_page(reader, at.page, state, &mut |found| {
+                interrupt.tick()?;
+                let (mut fit, mut fits) = (None, 0);
+                for table in tables.iter_mut().filter(|t| t.fits(found, encoding)) {
+                    if table.holds(found, encoding)? {
+                        return Ok(());
+                    }
+                    fits += 1;
+                    fit = Some(table.name().to_owned());
+                }
+                let entry = if at.index && fits == 0 { entries.explain(found, encoding)? } else { None };
+                if entry == Some(true) {
+                    return Ok(());
+                }
+                lost.take(fit.as_deref().filter(|_| fits == 1), found, &reason(at, found, fits, entry), encoding)
+            })?;
+            if at.free {
+                // Its bytes are nobody's: what is wrong with them is no damage.
+                state.forget(bad);
+            }
+        }
+        Ok(())
     }
 
     /// Indexes, views and triggers; what cannot be made is told.
@@ -242,6 +276,21 @@ impl<'r> Job<'r> {
         if let Err(e) = write() {
             self.account.failure("table", "virtual tables", &e.to_string());
         }
+    }
+}
+
+/// Why a row is in `lost_and_found`, and how its table was told from others.
+fn reason(at: Stray, found: &Found<'_>, fits: usize, entry: Option<bool>) -> String {
+    let place = match (found.doubt, at.free) {
+        (Some(doubt), _) => doubt,
+        (None, true) => "its page is free: it was deleted, or is an older copy",
+        (None, false) => "no table leads to its page",
+    };
+    match (fits, entry) {
+        (1, _) => format!("{place}; no other table has such columns"),
+        (0, Some(_)) => format!("{place}; an entry of an index, whose row is lost"),
+        (0, None) if at.index => format!("{place}; an entry of an index, or a row of a table WITHOUT ROWID"),
+        _ => place.to_owned(),
     }
 }
 

@@ -5,7 +5,10 @@ use crate::kit::file::{self, Part};
 use rusqlite::Connection;
 use std::path::Path;
 
-/// Pages looked at for each page size that is tried.
+/// The largest page.
+const BLOCK: u64 = 65536;
+
+/// Blocks looked at, evenly over the file.
 const LOOKS: u64 = 200;
 
 pub struct Shape {
@@ -29,17 +32,14 @@ impl Shape {
             _ => None,
         };
         // A header that tells nonsense is seen by what it makes of the pages.
-        let score = |size: usize| plausible(db, size, len);
-        let told = told.filter(|size| *size as u64 <= len && score(*size) > 0.2);
-        let sizes = [65536, 32768, 16384, 8192, 4096, 2048, 1024, 512].into_iter().filter(|s| *s as u64 <= len);
-        let best = || sizes.map(|s| (score(s), s)).max_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        let page_size = match told.or_else(|| best().filter(|b| b.0 > 0.0).map(|b| b.1)) {
+        let pages = Pages::count(db, len);
+        let page_size = match told.filter(|size| *size as u64 <= len && pages.fit(*size)).or_else(|| pages.size()) {
             Some(size) => size,
             None => return Err(Error::new(Kind::NotADatabase, format!("\"{}\" has no page of a SQLite database (or it is encrypted)", path.display()))),
         };
         let encoding = u32::from_be_bytes([head[56], head[57], head[58], head[59]]);
         let pages = u32::try_from(len.div_ceil(page_size as u64)).unwrap_or(u32::MAX - 1);
-        Ok(Shape { page_size, pages, encoding: if (1..=3).contains(&encoding) { encoding } else { 1 }, guessed: told.is_none() })
+        Ok(Shape { page_size, pages, encoding: if (1..=3).contains(&encoding) { encoding } else { 1 }, guessed: told != Some(page_size) })
     }
 
     pub fn reader<'c>(&self, db: &'c Connection) -> PageReader<'c> {
@@ -47,25 +47,55 @@ impl Shape {
     }
 }
 
-/// Which part of the pages begins as a b-tree page does.
-fn plausible(db: &Connection, size: usize, len: u64) -> f64 {
-    let pages = len / size as u64;
-    let step = (pages / LOOKS).max(1);
-    let (mut looked, mut good) = (0, 0);
-    let mut n = 0;
-    while n < pages {
-        let at = n * size as u64 + if n == 0 { 100 } else { 0 };
-        let mut head = [0; 8];
-        if file::read(db, Part::Database, at, &mut head).is_ok() {
-            let [kind, _, _, c1, c2, s1, s2, fragments] = head;
-            let (cells, start) = (usize::from(u16::from_be_bytes([c1, c2])), usize::from(u16::from_be_bytes([s1, s2])));
-            let start = if start == 0 { 65536 } else { start };
-            looked += 1;
-            if matches!(kind, 2 | 5 | 10 | 13) && cells > 0 && start <= size && 8 + 2 * cells <= start && fragments <= 60 {
-                good += 1;
+/// How many places of a file, of those that are multiples of 512, 1024, … 65536, begin as a b-tree page does. Pages of
+/// one size begin at its multiples: a larger size misses every second of them, a smaller one finds no more.
+struct Pages([u32; 8]);
+
+const SIZES: [usize; 8] = [512, 1024, 2048, 4096, 8192, 16384, 32768, 65536];
+
+impl Pages {
+    fn count(db: &Connection, len: u64) -> Pages {
+        let blocks = len.div_ceil(BLOCK);
+        let step = blocks.div_ceil(LOOKS).max(1) as usize;
+        let (mut found, mut block) = ([0; 8], vec![0; BLOCK as usize]);
+        for n in (0..blocks).step_by(step) {
+            let at = n * BLOCK;
+            let Some(bytes) = block.get_mut(..BLOCK.min(len - at) as usize) else { continue };
+            if file::read(db, Part::Database, at, bytes).is_err() {
+                continue;
+            }
+            for (i, place) in bytes.chunks(512).enumerate() {
+                let begin = if at == 0 && i == 0 { 100 } else { 0 };
+                if place.get(begin..).is_some_and(|p| begins_a_page(p, begin)) {
+                    for (count, size) in found.iter_mut().zip(SIZES) {
+                        *count += u32::from((i * 512).is_multiple_of(size));
+                    }
+                }
             }
         }
-        n += step;
+        Pages(found)
     }
-    if looked == 0 { 0.0 } else { f64::from(good) / f64::from(looked) }
+
+    /// Whether nearly all of the pages begin at multiples of this size.
+    fn fit(&self, size: usize) -> bool {
+        let all = self.0.first().copied().unwrap_or(0);
+        SIZES.iter().zip(self.0).any(|(s, n)| *s == size && n > 0 && n * 5 >= all * 4)
+    }
+
+    fn size(&self) -> Option<usize> {
+        SIZES.into_iter().rev().find(|s| self.fit(*s))
+    }
+}
+
+/// Kind, number of cells, begin of the cells, fragments; and the first cell lies behind the begin of all.
+fn begins_a_page(p: &[u8], begin: usize) -> bool {
+    let [kind, _, _, c1, c2, s1, s2, fragments, rest @ ..] = p else { return false };
+    let (cells, start) = (usize::from(u16::from_be_bytes([*c1, *c2])), usize::from(u16::from_be_bytes([*s1, *s2])));
+    let start = if start == 0 { 65536 } else { start };
+    let head = if matches!(kind, 2 | 5) { 4 } else { 0 };
+    let first = match rest.get(head..) {
+        Some([a, b, ..]) => usize::from(u16::from_be_bytes([*a, *b])),
+        _ => return false,
+    };
+    matches!(kind, 2 | 5 | 10 | 13) && cells > 0 && begin + 8 + head + 2 * cells <= start && first >= start && *fragments <= 60
 }

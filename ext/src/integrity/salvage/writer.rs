@@ -26,6 +26,7 @@ pub struct Filler<'c> {
     alias: Option<usize>,
     /// By the number of values in the record: older records have fewer.
     inserts: HashMap<usize, Stmt<'c>>,
+    questions: HashMap<usize, Stmt<'c>>,
     pub rows: u64,
     pub doubtful: u64,
 }
@@ -54,7 +55,7 @@ impl<'c> Filler<'c> {
             Some(c) => Some(c.name.clone()),
             None => table.rowid_name().map(str::to_owned),
         };
-        Ok(Filler { db, table, stored, rowid, alias, inserts: HashMap::new(), rows: 0, doubtful: 0 })
+        Ok(Filler { db, table, stored, rowid, alias, inserts: HashMap::new(), questions: HashMap::new(), rows: 0, doubtful: 0 })
     }
 
     /// Writes the row, or says what speaks against it.
@@ -74,15 +75,7 @@ impl<'c> Filler<'c> {
             slot.insert(Stmt::prepare(self.db, &sql)?);
         }
         let Some(insert) = self.inserts.get_mut(&values.len()) else { return Err(Error::internal("no statement")) };
-        let mut at = 0;
-        if self.rowid.is_some() {
-            at += 1;
-            insert.bind(at, found.rowid.map_or(Field::Null, Field::Int))?;
-        }
-        for (i, _) in written(&self.stored, self.alias, values.len()) {
-            at += 1;
-            bind(insert, at, values.get(i).copied().unwrap_or(Field::Null), encoding)?;
-        }
+        bind_row(insert, self.rowid.is_some().then_some(found.rowid), &values, written(&self.stored, self.alias, values.len()), encoding)?;
         match insert.run() {
             Ok(()) => {
                 self.rows += 1;
@@ -94,6 +87,31 @@ impl<'c> Filler<'c> {
             }
             Err(e) => Err(e),
         }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.table.name
+    }
+
+    /// Whether the record may be a row of this table.
+    pub fn fits(&self, found: &Found<'_>, encoding: u32) -> bool {
+        fields(found.record).is_ok_and(|values| self.doubt(found, &values, encoding).is_none())
+    }
+
+    /// Whether the table has this very row already.
+    pub fn holds(&mut self, found: &Found<'_>, encoding: u32) -> Result<bool> {
+        let values = fields(found.record)?;
+        if let std::collections::hash_map::Entry::Vacant(slot) = self.questions.entry(values.len()) {
+            let columns = written(&self.stored, self.alias, values.len()).filter_map(|(_, c)| self.table.columns.get(c));
+            let named = self.rowid.as_deref().into_iter().chain(columns.map(|c| c.name.as_str()));
+            let same: Vec<String> = named.map(|name| format!("{} IS ?", quote(name))).collect();
+            slot.insert(Stmt::prepare(self.db, &format!("SELECT 1 FROM {} WHERE {}", qualified("main", &self.table.name), same.join(" AND ")))?);
+        }
+        let Some(question) = self.questions.get_mut(&values.len()) else { return Err(Error::internal("no statement")) };
+        bind_row(question, self.rowid.is_some().then_some(found.rowid), &values, written(&self.stored, self.alias, values.len()), encoding)?;
+        let there = question.step()?;
+        question.reset();
+        Ok(there)
     }
 
     /// What SQLite would never have stored in this table.
@@ -156,7 +174,21 @@ fn key_order(db: &Connection, table: &Table) -> Result<Vec<Option<usize>>> {
     Ok(order.into_iter().map(place).collect())
 }
 
-fn bind(into: &mut Stmt<'_>, at: usize, value: Field<'_>, encoding: u32) -> Result<()> {
+/// The rowid, where the statement asks for it, then the values at these places.
+fn bind_row(into: &mut Stmt<'_>, rowid: Option<Option<i64>>, values: &[Field<'_>], places: impl Iterator<Item = (usize, usize)>, encoding: u32) -> Result<()> {
+    let mut at = 0;
+    if let Some(rowid) = rowid {
+        at += 1;
+        into.bind(at, rowid.map_or(Field::Null, Field::Int))?;
+    }
+    for (i, _) in places {
+        at += 1;
+        bind(into, at, values.get(i).copied().unwrap_or(Field::Null), encoding)?;
+    }
+    Ok(())
+}
+
+pub fn bind(into: &mut Stmt<'_>, at: usize, value: Field<'_>, encoding: u32) -> Result<()> {
     match value {
         Field::Text(bytes) if encoding != 1 => into.bind(at, Field::Text(utf16(bytes, encoding).unwrap_or_default().as_bytes())),
         other => into.bind(at, other),
