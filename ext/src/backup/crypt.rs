@@ -85,8 +85,13 @@ impl Key {
 
     /// Writes a whole file: under a temporary name, durable, then renamed.
     pub fn write(&self, part: &Path, to: &Path, data: &[u8]) -> Result<u64> {
+        self.write_by(part, to, |out| Ok(out.write_all(data)?))
+    }
+
+    /// As `write`, for what should not be in memory at once.
+    pub fn write_by(&self, part: &Path, to: &Path, fill: impl FnOnce(&mut Sink) -> Result<()>) -> Result<u64> {
         let mut out = Sink::create(part, self)?;
-        out.write_all(data)?;
+        fill(&mut out)?;
         let n = out.finish()?;
         fs::rename(part, to)?;
         crate::db::copy::sync_directory(to)?;

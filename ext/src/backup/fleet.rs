@@ -80,7 +80,9 @@ pub fn backup(host: &Connection, o: &job::BackupOptions) -> Result<Json> {
     let mut results = vec![];
     for (member, made) in members.iter().zip(taken) {
         let proven = made.and_then(|mut done| {
-            job::prove(&repo, &mut done, &wish, &mut tick).at(&member.name)?;
+            if let job::Verdict::SetAside = job::prove(&repo, &mut done, &wish, &mut tick).at(&member.name)? {
+                return Err(job::set_aside().context(&member.name));
+            }
             catalogue::add(host, &repo, &done.head, done.proof.as_ref())?;
             Ok(done)
         });

@@ -4,7 +4,7 @@ use super::lock::Lock;
 use super::manifest::{Head, Pages, Type};
 use super::repository::{Proof, Repository};
 use super::source::{self, MOVED, Source, Tick};
-use super::{catalogue, place, remote, restore, take};
+use super::{catalogue, place, prune, remote, restore, take};
 use crate::db::time;
 use crate::error::{At, Error, Kind, Result};
 use crate::hub::Target;
@@ -93,7 +93,13 @@ pub fn backup(host: &Connection, db: Option<&str>, o: &BackupOptions) -> Result<
     let file = target.file(host)?.map(|f| f.canonicalize().unwrap_or(f).display().to_string());
     let mut take = |source: &mut dyn Source, tick: Tick<'_>| one(&repo, source, &target.name, file.clone(), &wish, tick);
     let mut done = source::with(host, &target, &repo, &mut tick, &mut take).at(&target.name)?;
-    prove(&repo, &mut done, &wish, &mut tick).at(&target.name)?;
+    if let Verdict::SetAside = prove(&repo, &mut done, &wish, &mut tick).at(&target.name)? {
+        done = source::with(host, &target, &repo, &mut tick, &mut take).at(&target.name)?;
+        match prove(&repo, &mut done, &wish, &mut tick).at(&target.name)? {
+            Verdict::Kept => done.note = Some("packs with damaged bytes were set aside, and the pages they had lost stored again"),
+            Verdict::SetAside => return Err(set_aside().context(&target.name)),
+        }
+    }
     done.duration_s = started.elapsed().as_secs_f64();
     catalogue::add(host, &repo, &done.head, done.proof.as_ref())?;
     let copied = remote::after_backup(host, &repo, &mut tick)?;
@@ -130,11 +136,14 @@ pub fn one(repo: &Repository, source: &mut dyn Source, database: &str, file: Opt
     let schema_digest = schema_digest(source.snapshot())?;
     let index = repo.index()?;
     let created_at = wish.instant.clone().unwrap_or_else(time::now);
-    let taken = take::pages(repo, source, &before, &index, wish.level, tick)?;
+    // Stored as they are, in a repository that has none of them yet, they need the room they have.
+    if wish.level == 0 && index.is_empty() {
+        place::has_room(&repo.tmp("pack"), u64::from(source.page_size()) * u64::from(source.pages()))?;
+    }
+    let taken = take::pages(repo, source, before, &index, wish.level, tick)?;
     if !source.still_valid() {
         return Err(Error::internal(MOVED));
     }
-    let all = take::whole(&before, &taken.changed, source.pages());
     let stamp: String = created_at.chars().filter(char::is_ascii_digit).collect();
     let head = Head {
         id: time::new_id(),
@@ -147,7 +156,7 @@ pub fn one(repo: &Repository, source: &mut dyn Source, database: &str, file: Opt
         page_size: source.page_size(),
         pages: source.pages(),
         entries: taken.changed.len() as u32,
-        root: all.root(),
+        root: taken.pages.root(),
         sha256: None,
         schema_digest,
         stored_bytes: taken.stored_bytes,
@@ -156,23 +165,34 @@ pub fn one(repo: &Repository, source: &mut dyn Source, database: &str, file: Opt
         dbint: env!("CARGO_PKG_VERSION").to_owned(),
         sqlite: rusqlite::version().to_owned(),
     };
-    repo.publish(&head, &taken.changed)?;
+    repo.publish(&head, &taken.pages, &taken.changed)?;
     Ok(Done { head, proof: None, note, read: source.how(), new_pages: taken.new_pages, duration_s: 0.0 })
 }
 
+/// What the restore test came to.
+pub enum Verdict {
+    Kept,
+    /// Packs it builds on have damaged bytes. They are out of the way now, and the backup is gone: the next one will be whole.
+    SetAside,
+}
+
+pub fn set_aside() -> Error {
+    Error::new(Kind::Corrupt, "packs it builds on have damaged bytes; they were set aside").hint("The next backup stores their pages again")
+}
+
 /// The restore test, if it was wished. A source that turns out to be damaged is not kept as a backup.
-pub fn prove(repo: &Repository, done: &mut Done, wish: &Wish, tick: Tick<'_>) -> Result<()> {
+pub fn prove(repo: &Repository, done: &mut Done, wish: &Wish, tick: Tick<'_>) -> Result<Verdict> {
     if !wish.restore_test {
-        return Ok(());
+        return Ok(Verdict::Kept);
     }
     if !repo.key.reads() {
         done.note = Some("stored, but not proven: only the recipient of the encryption is known");
-        return Ok(());
+        return Ok(Verdict::Kept);
     }
     let proof = match restore::test(repo, &done.head.id, tick) {
         Err(e) if e.kind == Kind::Full => {
             done.note = Some("stored, but not proven: no room for a restore test");
-            return Ok(());
+            return Ok(Verdict::Kept);
         }
         other => other?,
     };
@@ -182,12 +202,16 @@ pub fn prove(repo: &Repository, done: &mut Done, wish: &Wish, tick: Tick<'_>) ->
         return Err(Error::new(Kind::Corrupt, format!("the source is damaged: {said}"))
             .hint("No backup was kept. The option {\"allow_damaged\":true} takes it as it is, labelled"));
     }
+    if !proof.ok && prune::set_aside(repo, tick)? > 0 {
+        repo.forget(&done.head.id)?;
+        return Ok(Verdict::SetAside);
+    }
     repo.prove(&proof)?;
     if !proof.ok {
         return Err(Error::new(Kind::Corrupt, format!("backup {} failed its restore test: {said}", done.head.id)).hint("verify_backup() tells what is damaged"));
     }
     done.proof = Some(proof);
-    Ok(())
+    Ok(Verdict::Kept)
 }
 
 fn check(db: &Connection) -> Result<Option<String>> {

@@ -78,3 +78,45 @@ impl Drop for Lock {
 fn machine() -> String {
     sysinfo::System::host_name().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(name: &str) -> std::path::PathBuf {
+        let dir = std::env::temp_dir().join(format!("dbint-{name}-{}", time::new_id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        dir
+    }
+
+    #[test]
+    fn one_at_a_time() {
+        let dir = folder("lock");
+        let held = Lock::take(&dir, "backup").unwrap();
+        let e = Lock::take(&dir, "prune").err().unwrap();
+        assert!(e.kind == Kind::Busy && e.message.contains("(backup, until ") && e.message.contains(&std::process::id().to_string()), "{}", e.message);
+        drop(held);
+        drop(Lock::take(&dir, "prune").unwrap());
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    /// The system's lock does not reach the other machine: what its owner wrote counts until it expires.
+    #[test]
+    fn another_machine_is_waited_for_until_it_expires() {
+        let dir = folder("lock-far");
+        let by = |minutes: i64| {
+            let until = time::stored(chrono::Utc::now() + chrono::Duration::minutes(minutes));
+            std::fs::write(dir.join("lock"), json!({"owner": "process 1 on far", "machine": "far", "doing": "prune", "expires_at": until}).to_string()).unwrap();
+        };
+        by(5);
+        let e = Lock::take(&dir, "backup").err().unwrap();
+        assert!(e.kind == Kind::Busy && e.message.contains("process 1 on far (prune, until "), "{}", e.message);
+        by(-1);
+        drop(Lock::take(&dir, "backup").unwrap());
+        // A process of this machine that died left its name, and no lock.
+        let text = json!({"owner": "process 1", "machine": machine(), "doing": "backup", "expires_at": "2999-01-01 00:00:00"}).to_string();
+        std::fs::write(dir.join("lock"), text).unwrap();
+        drop(Lock::take(&dir, "backup").unwrap());
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

@@ -14,7 +14,10 @@ use super::crypt::Key;
 use crate::error::{At, Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use std::{io::Read, path::Path};
+use std::{
+    io::{Read, Write},
+    path::Path,
+};
 
 const MAGIC: &str = "dbint manifest 1\n";
 const FAMILY: &str = "dbint manifest ";
@@ -96,6 +99,24 @@ pub struct Pages {
 }
 
 impl Pages {
+    /// Page `n`, from 1.
+    pub fn get(&self, n: u32) -> Option<Entry> {
+        let i = (n as usize).checked_sub(1)?;
+        Some((*self.digests.get(i)?, *self.quick.get(i)?))
+    }
+
+    pub fn set(&mut self, n: u32, (digest, quick): Entry) {
+        let i = (n as usize).wrapping_sub(1);
+        if let (Some(d), Some(q)) = (self.digests.get_mut(i), self.quick.get_mut(i)) {
+            (*d, *q) = (digest, quick);
+        }
+    }
+
+    pub fn resize(&mut self, count: u32) {
+        self.digests.resize(count as usize, [0; 32]);
+        self.quick.resize(count as usize, 0);
+    }
+
     pub fn root(&self) -> String {
         let mut sha = Sha256::new();
         self.digests.iter().for_each(|d| sha.update(d));
@@ -103,18 +124,48 @@ impl Pages {
     }
 }
 
-/// `changed` is sorted by page number, from 1.
-pub fn encode(head: &Head, changed: &[(u32, Entry)]) -> Result<Vec<u8>> {
-    let mut out = format!("{MAGIC}{}\n", serde_json::to_string(head)?).into_bytes();
-    for (page, (digest, quick)) in changed {
+/// Writes the entries of the pages `changed`, which are sorted, from 1.
+pub fn encode(head: &Head, pages: &Pages, changed: &[u32], out: &mut dyn Write) -> Result<()> {
+    let mut sha = Sha256::new();
+    let mut put = |bytes: &[u8]| {
+        sha.update(bytes);
+        out.write_all(bytes)
+    };
+    put(format!("{MAGIC}{}\n", serde_json::to_string(head)?).as_bytes())?;
+    for page in changed {
+        let Some((digest, quick)) = pages.get(*page) else { return Err(Error::internal("no such page")) };
         if head.ty != Type::Full {
-            out.extend(page.to_le_bytes());
+            put(&page.to_le_bytes())?;
         }
-        out.extend(digest);
-        out.extend(quick.to_le_bytes());
+        put(&digest)?;
+        put(&quick.to_le_bytes())?;
     }
-    out.extend(sha256(&out));
-    Ok(out)
+    let seal = sha.finalize();
+    Ok(out.write_all(&seal)?)
+}
+
+/// What a manifest says of its pages, as it was read: the pages of a large database are many.
+pub struct Changes {
+    data: Vec<u8>,
+    /// Where the entries begin.
+    at: usize,
+    full: bool,
+}
+
+impl Changes {
+    /// Page number, digest and fast sum of each entry.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, Entry)> {
+        let entries = self.data.len().checked_sub(32).and_then(|end| self.data.get(self.at..end)).unwrap_or_default();
+        entries.chunks_exact(entry_size(self.full)).zip(1u32..).filter_map(|(entry, n)| {
+            let mut c = Cursor(entry);
+            let page = if self.full { n } else { c.u32().ok()? };
+            Some((page, (c.array().ok()?, u128::from_le_bytes(c.array().ok()?))))
+        })
+    }
+}
+
+fn entry_size(full: bool) -> usize {
+    if full { 48 } else { 52 }
 }
 
 /// Only the head, for lists: its seal is not checked.
@@ -126,10 +177,10 @@ pub fn head(path: &Path, key: &Key) -> Result<Head> {
 }
 
 /// A whole manifest, its seal checked.
-pub fn read(path: &Path, key: &Key) -> Result<(Head, Vec<(u32, Entry)>)> {
+pub fn read(path: &Path, key: &Key) -> Result<(Head, Changes)> {
     let id = stem(path);
     let data = key.read(path, MAX_BYTES).at(format!("manifest {id}"))?;
-    decode(&data, &id).at(format!("manifest {id}"))
+    decode(data, &id).at(format!("manifest {id}"))
 }
 
 fn stem(path: &Path) -> String {
@@ -153,50 +204,41 @@ fn split(data: &[u8]) -> Result<(Head, &[u8])> {
     Ok((head, rest.get(1..).unwrap_or_default()))
 }
 
-fn decode(data: &[u8], id: &str) -> Result<(Head, Vec<(u32, Entry)>)> {
+fn decode(data: Vec<u8>, id: &str) -> Result<(Head, Changes)> {
     let (body, seal) = data.split_last_chunk::<32>().ok_or_else(|| damaged("it is cut off"))?;
     let (head, entries) = split(body)?;
     if sha256(body) != *seal {
         return Err(damaged("its seal does not match"));
     }
     let head = named(head, id)?;
-    let size = if head.ty == Type::Full { 48 } else { 52 };
+    let full = head.ty == Type::Full;
     if !(512..=65536).contains(&head.page_size)
         || !head.page_size.is_power_of_two()
-        || entries.len() as u64 != u64::from(head.entries) * size
+        || entries.len() as u64 != u64::from(head.entries) * entry_size(full) as u64
         || head.entries > head.pages
-        || (head.ty == Type::Full) != head.parent.is_none()
-        || (head.ty == Type::Full && head.entries != head.pages)
+        || full != head.parent.is_none()
+        || (full && head.entries != head.pages)
     {
         return Err(damaged("its numbers make no sense"));
     }
-    let mut c = Cursor(entries);
-    let mut changed = Vec::with_capacity(head.entries as usize);
-    for i in 0..head.entries {
-        let page = if head.ty == Type::Full { i + 1 } else { c.u32()? };
-        if page == 0 || page > head.pages {
-            return Err(damaged("a page number is out of range"));
-        }
-        changed.push((page, (c.array()?, u128::from_le_bytes(c.array()?))));
+    let at = body.len() - entries.len();
+    let changes = Changes { data, at, full };
+    if changes.iter().any(|(page, _)| page == 0 || page > head.pages) {
+        return Err(damaged("a page number is out of range"));
     }
-    Ok((head, changed))
+    Ok((head, changes))
 }
 
 /// Lays `changed` over the pages of the parent.
-pub fn apply(pages: &mut Pages, head: &Head, changed: Vec<(u32, Entry)>) -> Result<()> {
-    let n = head.pages as usize;
+pub fn apply(pages: &mut Pages, head: &Head, changed: &Changes) -> Result<()> {
     let before = pages.digests.len();
-    pages.digests.resize(n, [0; 32]);
-    pages.quick.resize(n, 0);
+    pages.resize(head.pages);
     let mut fresh = 0;
-    for (page, (digest, quick)) in changed {
-        let i = page as usize - 1;
-        fresh += usize::from(i >= before);
-        if let (Some(d), Some(q)) = (pages.digests.get_mut(i), pages.quick.get_mut(i)) {
-            (*d, *q) = (digest, quick);
-        }
+    for (page, entry) in changed.iter() {
+        fresh += usize::from(page as usize > before);
+        pages.set(page, entry);
     }
-    if fresh < n.saturating_sub(before) || pages.root() != head.root {
+    if fresh < (head.pages as usize).saturating_sub(before) || pages.root() != head.root {
         return Err(damaged("its list of pages is not complete").context(format!("manifest {}", head.id)));
     }
     Ok(())
@@ -209,7 +251,7 @@ mod tests {
     #[test]
     fn every_changed_byte_shows() {
         let list: Vec<(u32, Entry)> = (1..=3).map(|i| (i, ([i as u8; 32], u128::from(i)))).collect();
-        let mut pages = Pages { digests: list.iter().map(|e| e.1.0).collect(), quick: vec![] };
+        let mut pages = Pages { digests: list.iter().map(|e| e.1.0).collect(), quick: list.iter().map(|e| e.1.1).collect() };
         let head = Head {
             id: "i".into(),
             name: "n".into(),
@@ -230,19 +272,20 @@ mod tests {
             dbint: String::new(),
             sqlite: String::new(),
         };
-        let data = encode(&head, &list).unwrap();
-        let (h, back) = decode(&data, "i").unwrap();
-        assert_eq!(back, list);
+        let mut data = vec![];
+        encode(&head, &pages, &[1, 2, 3], &mut data).unwrap();
+        let (h, back) = decode(data.clone(), "i").unwrap();
+        assert_eq!(back.iter().collect::<Vec<_>>(), list);
         pages = Pages::default();
-        apply(&mut pages, &h, back).unwrap();
+        apply(&mut pages, &h, &back).unwrap();
         for i in 0..data.len() {
             let mut bad = data.clone();
             bad[i] ^= 1 << (i % 8);
-            assert!(decode(&bad, "i").is_err(), "byte {i}");
-            assert!(decode(&data[..i], "i").is_err(), "cut at {i}");
+            assert!(decode(bad, "i").is_err(), "byte {i}");
+            assert!(decode(data[..i].to_vec(), "i").is_err(), "cut at {i}");
         }
-        assert!(decode(&data, "j").is_err());
+        assert!(decode(data.clone(), "j").is_err());
         let newer = [b"dbint manifest 2\n", &data[17..]].concat();
-        assert_eq!(decode(&newer, "i").unwrap_err().kind, Kind::Newer);
+        assert_eq!(decode(newer, "i").err().unwrap().kind, Kind::Newer);
     }
 }

@@ -88,8 +88,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes index and trailer, makes the bytes durable and gives the file its name in `dir`. Returns its length.
-    pub fn finish(mut self, dir: &Path) -> Result<u64> {
+    /// Writes index and trailer, makes the bytes durable and gives the file its name in `dir`. Returns its length and path.
+    pub fn finish(mut self, dir: &Path) -> Result<(u64, PathBuf)> {
         let mut index = (self.frames.len() as u32).to_le_bytes().to_vec();
         for f in &self.frames {
             index.extend(f.offset.to_le_bytes());
@@ -106,8 +106,9 @@ impl Writer {
         self.out.write_all(&numbers)?;
         self.out.write_all(&seal)?;
         let bytes = self.out.finish()?;
-        fs::rename(&self.part, dir.join(name(&seal)))?;
-        Ok(bytes)
+        let path = dir.join(name(&seal));
+        fs::rename(&self.part, &path)?;
+        Ok((bytes, path))
     }
 }
 

@@ -3,6 +3,7 @@ use super::crypt::Secret;
 use super::remote;
 use super::repository::Repository;
 use crate::error::{At, Error, Kind, Result};
+use crate::db::size;
 use crate::hub::settings;
 use rusqlite::Connection;
 use std::path::{Component, Path, PathBuf};
@@ -82,4 +83,26 @@ fn key(db: &Connection, file: Option<&str>) -> Result<Option<Secret>> {
         None => settings::text(db, "backup.encryption_key")?,
     };
     Ok(text.map(|t| Secret::new(t.trim())))
+}
+
+/// An error before anything is written, where it cannot fit; where nobody tells how much is free, none.
+pub fn has_room(file: &Path, bytes: u64) -> Result<()> {
+    match free(file.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."))) {
+        Some(free) if free < bytes => Err(Error::new(
+            Kind::Full,
+            format!("\"{}\" needs {} and the disk has {} free; nothing was written", file.display(), size::shown(bytes), size::shown(free)),
+        )),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(unix)]
+fn free(dir: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(dir).ok()?;
+    disk.f_bavail.checked_mul(disk.f_frsize)
+}
+
+#[cfg(not(unix))]
+fn free(_: &Path) -> Option<u64> {
+    None
 }

@@ -5,7 +5,7 @@ use super::pack::{self, FRAME_PAGES, Frame, PACK_BYTES, Pack};
 use super::repository::Repository;
 use super::source::Tick;
 use crate::db::{copy::sync_directory, time};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use std::{
     collections::{HashMap, HashSet},
     fs,
@@ -83,7 +83,7 @@ pub fn sweep(repo: &Repository, gone: &[&Head], level: i32, dry: bool, tick: Tic
     let mut needed: HashSet<Digest> = HashSet::new();
     for h in heads.iter().filter(|h| !gone.iter().any(|g| g.id == h.id)) {
         let (_, changed) = super::manifest::read(&repo.manifest_path(&h.id), &repo.key).map_err(|e| unknown(&h.id, e))?;
-        needed.extend(changed.iter().map(|(_, (digest, _))| *digest));
+        needed.extend(changed.iter().map(|(_, (digest, _))| digest));
         tick()?;
     }
     let mut swept = Swept::default();
@@ -187,6 +187,52 @@ impl Repack<'_> {
         self.frame()?;
         self.close()
     }
+}
+
+/// Sets aside each pack with damaged bytes, after its good pages went into new ones: the pages it lost are then known to be
+/// missing, and the next backup of a database that still has them stores them again. Returns how many there were.
+pub fn set_aside(repo: &Repository, tick: Tick<'_>) -> Result<usize> {
+    let mut bad = vec![];
+    let mut out = Repack { repo, zstd: Some(zstd::bulk::Compressor::new(1)?), pack: None, page_size: 0, raw: vec![], digests: vec![] };
+    for path in super::repository::files(&repo.packs(), "pack")? {
+        let mut pack = match Pack::open(&path, &repo.key) {
+            Ok(pack) => pack,
+            Err(e) if e.kind == Kind::Corrupt => {
+                bad.push(path);
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
+        let mut good = vec![];
+        for at in 0..pack.frames.len() {
+            tick()?;
+            match super::verify::whole_frame(&mut pack, at) {
+                Ok(()) => good.push(at),
+                Err(e) if e.kind == Kind::Corrupt => {}
+                Err(e) => return Err(e),
+            }
+        }
+        if good.len() < pack.frames.len() {
+            for at in good {
+                let (place, pages) = pack.pages(at)?;
+                for (page, digest) in pages.chunks_exact(place.page_size as usize).zip(&place.digests) {
+                    out.add(place.page_size, page, digest)?;
+                }
+            }
+            bad.push(path);
+        }
+    }
+    out.finish()?;
+    if !bad.is_empty() {
+        sync_directory(&repo.packs().join("x"))?;
+        let aside = repo.dir.join("damaged");
+        fs::create_dir_all(&aside)?;
+        for path in &bad {
+            fs::rename(path, aside.join(path.file_name().unwrap_or_default()))?;
+        }
+        sync_directory(&repo.packs().join("x"))?;
+    }
+    Ok(bad.len())
 }
 
 #[cfg(test)]

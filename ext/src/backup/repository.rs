@@ -6,6 +6,7 @@
 //! packs/HASH.pack        pages, each once, whichever database or backup they belong to
 //! manifests/ID.manifest  one for each backup: the list of its pages
 //! proofs/ID.json         what the last restore test of a backup found; sealed
+//! damaged/HASH.pack      packs with damaged bytes, set aside after their good pages went into others
 //! tmp/                   files on their way; nothing in here counts
 //! ```
 //! A file gets its name only when its bytes are durable, packs before the manifest that needs them: whatever moment
@@ -190,7 +191,7 @@ impl Repository {
         }
         let (mut pages, mut last) = (Pages::default(), None);
         while let Some((head, changed)) = chain.pop() {
-            manifest::apply(&mut pages, &head, changed)?;
+            manifest::apply(&mut pages, &head, &changed)?;
             last = Some(head);
         }
         last.map(|h| (h, pages)).ok_or_else(|| Error::internal("no manifest"))
@@ -208,9 +209,9 @@ impl Repository {
     }
 
     /// Makes a manifest visible; all it needs must be durable by now.
-    pub fn publish(&self, head: &Head, changed: &[(u32, manifest::Entry)]) -> Result<()> {
+    pub fn publish(&self, head: &Head, pages: &Pages, changed: &[u32]) -> Result<()> {
         sync_directory(&self.packs().join("x"))?;
-        self.key.write(&self.tmp("manifest"), &self.manifest_path(&head.id), &manifest::encode(head, changed)?)?;
+        self.key.write_by(&self.tmp("manifest"), &self.manifest_path(&head.id), |out| manifest::encode(head, pages, changed, out))?;
         Ok(())
     }
 
@@ -306,11 +307,15 @@ pub struct Index {
     pub damaged: Vec<Error>,
 }
 
-fn half(d: &Digest) -> u128 {
+pub fn half(d: &Digest) -> u128 {
     d.first_chunk::<16>().map_or(0, |h| u128::from_be_bytes(*h))
 }
 
 impl Index {
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
     pub fn has(&self, digest: &Digest) -> bool {
         !self.find(digest).is_empty()
     }

@@ -2,7 +2,8 @@
 use super::bytes::{Digest, damaged, hex};
 use super::manifest::{Head, Pages};
 use super::pack::{self, Pack};
-use super::repository::{Index, Location, Proof, Repository};
+use super::place;
+use super::repository::{Index, Proof, Repository};
 use super::source::Tick;
 use crate::db::{
     copy::{sync_directory, with_suffix},
@@ -19,14 +20,22 @@ use std::{
     time::Instant,
 };
 
-/// Frames in the order they lie in the packs, and which pages of the file each of their slots fills.
-fn plan(index: &Index, pages: &Pages, distrust: &[Location]) -> Result<Vec<(Location, u32)>> {
+/// Which page of the file is filled by what lies in pack, frame, slot; in the order of the packs.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Step {
+    pack: u32,
+    frame: u32,
+    slot: u32,
+    page: u32,
+}
+
+fn plan(index: &Index, pages: &Pages) -> Result<Vec<Step>> {
     let mut plan = Vec::with_capacity(pages.digests.len());
     for (digest, page) in pages.digests.iter().zip(1u32..) {
-        let at = index.find(digest).iter().rev().find(|l| !distrust.contains(l)).ok_or_else(|| missing(page, digest, index))?;
-        plan.push((*at, page));
+        let at = index.find(digest).last().ok_or_else(|| missing(page, digest, index))?;
+        plan.push(Step { pack: at.pack, frame: at.frame, slot: at.slot, page });
     }
-    plan.sort_unstable_by_key(|(l, page)| (l.pack, l.frame, l.slot, *page));
+    plan.sort_unstable();
     Ok(plan)
 }
 
@@ -42,7 +51,8 @@ fn missing(page: u32, digest: &Digest, index: &Index) -> Error {
 pub fn each_page(repo: &Repository, index: &Index, pages: &Pages, page_size: u32, each: &mut dyn FnMut(u32, &[u8]) -> Result<()>) -> Result<()> {
     let mut open: Option<(u32, Pack)> = None;
     let mut frame: Option<((u32, u32), Vec<u8>)> = None;
-    for (at, page) in plan(index, pages, &[])? {
+    for at in plan(index, pages)? {
+        let page = at.page;
         if frame.as_ref().is_none_or(|(f, _)| *f != (at.pack, at.frame)) {
             if open.as_ref().is_none_or(|(n, _)| *n != at.pack) {
                 let path = index.packs.get(at.pack as usize).ok_or_else(|| Error::internal("no such pack"))?;
@@ -71,11 +81,16 @@ pub fn pack_name(index: &Index, pack: u32) -> String {
 
 /// Writes a backup's database to the new file `to` and makes it durable.
 fn write(repo: &Repository, index: &Index, head: &Head, pages: &Pages, to: &Path, tick: Tick<'_>) -> Result<()> {
+    place::has_room(to, head.size())?;
     let made: Result<()> = (|| {
         let mut out = File::create_new(to)?;
         out.set_len(head.size())?;
         let mut next = 0;
         each_page(repo, index, pages, head.page_size, &mut |page, content| {
+            // The file is zeros as far as it was not written: free pages cost no room.
+            if content.iter().all(|b| *b == 0) {
+                return tick();
+            }
             let at = u64::from(page - 1) * u64::from(head.page_size);
             if at != next {
                 out.seek(SeekFrom::Start(at))?;

@@ -1,13 +1,14 @@
 //! Taking a backup: pages come in order from a source, workers find out which are new and compress them, one writer
 //! puts them into packs.
-use super::bytes::{Digest, sha256};
+use super::bytes::sha256;
 use super::manifest::{Entry, Head, Pages, Type};
 use super::pack::{self, FRAME_PAGES, Frame, PACK_BYTES};
-use super::repository::{Index, Repository};
+use super::repository::{Index, Repository, half};
 use super::source::{Source, Tick};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use std::{
     collections::HashSet,
+    fs,
     sync::{
         Mutex,
         mpsc::{Receiver, SyncSender, sync_channel},
@@ -20,8 +21,10 @@ const CHUNK: usize = 256 << 10;
 
 /// What the reading found.
 pub struct Taken {
-    /// Pages that differ from the parent (all, without one), sorted.
-    pub changed: Vec<(u32, Entry)>,
+    /// All pages of the new backup.
+    pub pages: Pages,
+    /// Those that differ from the parent's (all, without one), sorted.
+    pub changed: Vec<u32>,
     /// Pages the repository did not have.
     pub new_pages: usize,
     pub stored_bytes: u64,
@@ -36,17 +39,29 @@ struct Chunk {
 struct Work<'a> {
     page_size: usize,
     seed: u64,
-    parent: &'a [u128],
+    /// Pages the parent has.
+    parent: u32,
     index: &'a Index,
-    /// Pages some worker has taken on in this run.
-    taken: Mutex<HashSet<Digest>>,
+    found: Mutex<Found>,
     level: i32,
 }
 
+/// What the workers found so far. A large database has many pages: each is here once.
+struct Found {
+    /// The parent's pages, where nobody has read another content yet.
+    pages: Pages,
+    changed: Vec<u32>,
+    /// Pages some worker has taken on in this run.
+    taken: HashSet<u128>,
+}
+
 /// Reads all pages of `source` and stores the new ones. `parent` is empty for a full backup.
-pub fn pages(repo: &Repository, source: &mut dyn Source, parent: &Pages, index: &Index, level: i32, tick: Tick<'_>) -> Result<Taken> {
+pub fn pages(repo: &Repository, source: &mut dyn Source, mut parent: Pages, index: &Index, level: i32, tick: Tick<'_>) -> Result<Taken> {
     let page_size = source.page_size() as usize;
-    let work = Work { page_size, seed: repo.seed, parent: &parent.quick, index, taken: Mutex::default(), level };
+    let before = parent.digests.len().min(source.pages() as usize) as u32;
+    parent.resize(source.pages());
+    let found = Mutex::new(Found { pages: parent, changed: vec![], taken: HashSet::new() });
+    let work = Work { page_size, seed: repo.seed, parent: before, index, found, level };
     let workers = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 4);
     let (chunk_in, chunk_out) = sync_channel::<Chunk>(2 * workers);
     let (frame_in, frame_out) = sync_channel::<Frame>(2 * workers);
@@ -63,12 +78,10 @@ pub fn pages(repo: &Repository, source: &mut dyn Source, parent: &Pages, index: 
         drop((frame_in, spare_in));
         let writer = scope.spawn(|| write(repo, frame_out));
         let read = read(source, page_size, chunk_in, spare_out, tick);
-        let mut changed = vec![];
         let mut failed = None;
         for w in running {
-            match w.join().unwrap_or_else(|_| Err(Error::internal("a worker stopped"))) {
-                Ok(list) => changed.extend(list),
-                Err(e) => failed = Some(e),
+            if let Err(e) = w.join().unwrap_or_else(|_| Err(Error::internal("a worker stopped"))) {
+                failed = Some(e);
             }
         }
         let written = writer.join().unwrap_or_else(|_| Err(Error::internal("the writer stopped")));
@@ -78,8 +91,12 @@ pub fn pages(repo: &Repository, source: &mut dyn Source, parent: &Pages, index: 
             return Err(e);
         }
         read?;
-        changed.sort_unstable_by_key(|(page, _)| *page);
-        Ok(Taken { changed, new_pages, stored_bytes })
+        Ok((stored_bytes, new_pages))
+    })
+    .and_then(|(stored_bytes, new_pages)| {
+        let Found { pages, mut changed, .. } = work.found.into_inner().map_err(stopped)?;
+        changed.sort_unstable();
+        Ok(Taken { pages, changed, new_pages, stored_bytes })
     })
 }
 
@@ -102,25 +119,42 @@ fn read(source: &mut dyn Source, page_size: usize, chunks: SyncSender<Chunk>, sp
     Ok(())
 }
 
-fn worker(work: &Work<'_>, chunks: &Mutex<Receiver<Chunk>>, frames: SyncSender<Frame>, spare: SyncSender<Vec<u8>>) -> Result<Vec<(u32, Entry)>> {
+fn worker(work: &Work<'_>, chunks: &Mutex<Receiver<Chunk>>, frames: SyncSender<Frame>, spare: SyncSender<Vec<u8>>) -> Result<()> {
     let mut zstd = if work.level > 0 { Some(zstd::bulk::Compressor::new(work.level)?) } else { None };
-    let mut changed = vec![];
     let (mut raw, mut digests) = (vec![], vec![]);
+    let mut before: Vec<Option<Entry>> = vec![];
+    let mut read: Vec<(u32, Entry, usize)> = vec![];
     loop {
         let next = chunks.lock().map_err(stopped)?.recv();
         let Ok(chunk) = next else { break };
-        for (page, number) in chunk.data.chunks_exact(work.page_size).zip(chunk.first..) {
+        before.clear();
+        {
+            let found = work.found.lock().map_err(stopped)?;
+            let last = chunk.first + (chunk.data.len() / work.page_size) as u32;
+            before.extend((chunk.first..last).map(|n| if n <= work.parent { found.pages.get(n) } else { None }));
+        }
+        read.clear();
+        for (i, (page, old)) in chunk.data.chunks_exact(work.page_size).zip(&before).enumerate() {
             let quick = xxh3_128_with_seed(page, work.seed);
-            if work.parent.get(number as usize - 1) == Some(&quick) {
-                continue;
+            // A page that did not change and was lost since is stored again.
+            if !old.is_some_and(|(digest, before)| before == quick && work.index.has(&digest)) {
+                read.push((chunk.first + i as u32, (sha256(page), quick), i));
             }
-            let digest = sha256(page);
-            changed.push((number, (digest, quick)));
-            if work.index.has(&digest) || !work.taken.lock().map_err(stopped)?.insert(digest) {
-                continue;
+        }
+        {
+            let mut found = work.found.lock().map_err(stopped)?;
+            for (n, entry, i) in &read {
+                if before.get(*i).copied().flatten() != Some(*entry) {
+                    found.changed.push(*n);
+                    found.pages.set(*n, *entry);
+                }
             }
-            raw.extend_from_slice(page);
-            digests.push(digest);
+            // What is left is new.
+            read.retain(|(_, (digest, _), _)| !work.index.has(digest) && found.taken.insert(half(digest)));
+        }
+        for (_, (digest, _), i) in &read {
+            raw.extend_from_slice(chunk.data.chunks_exact(work.page_size).nth(*i).unwrap_or_default());
+            digests.push(*digest);
             if digests.len() == FRAME_PAGES {
                 let frame = Frame::new(work.page_size as u32, std::mem::take(&mut raw), std::mem::take(&mut digests), zstd.as_mut())?;
                 frames.send(frame).map_err(stopped)?;
@@ -132,7 +166,7 @@ fn worker(work: &Work<'_>, chunks: &Mutex<Receiver<Chunk>>, frames: SyncSender<F
     if !digests.is_empty() {
         frames.send(Frame::new(work.page_size as u32, raw, digests, zstd.as_mut())?).map_err(stopped)?;
     }
-    Ok(changed)
+    Ok(())
 }
 
 /// Fills packs; one that is full is made durable beside the next being filled.
@@ -141,43 +175,40 @@ fn write(repo: &Repository, frames: Receiver<Frame>) -> Result<(u64, usize)> {
     let mut pages = 0;
     std::thread::scope(|scope| {
         let (full_in, full_out) = sync_channel::<pack::Writer>(1);
-        let closer = scope.spawn(|| full_out.into_iter().map(|p| p.finish(&dir)).sum::<Result<u64>>());
+        let closer = scope.spawn(|| {
+            let mut made = vec![];
+            let ended = full_out.into_iter().try_for_each(|p| p.finish(&dir).map(|done| made.push(done)));
+            (made, ended)
+        });
         let mut pack: Option<pack::Writer> = None;
-        for frame in frames {
+        let filled = frames.into_iter().try_for_each(|frame| {
             pages += frame.digests.len();
             let p = match &mut pack {
                 Some(p) => p,
                 None => pack.insert(pack::Writer::new(repo.tmp("pack"), &repo.key)?),
             };
             p.add(frame)?;
-            if p.bytes > PACK_BYTES
-                && let Some(full) = pack.take()
-                && full_in.send(full).is_err()
-            {
-                break;
+            match pack.take_if(|p| p.bytes > PACK_BYTES) {
+                Some(full) => full_in.send(full).map_err(stopped),
+                None => Ok(()),
             }
-        }
-        if let Some(last) = pack {
+        });
+        if let Some(last) = pack.filter(|_| filled.is_ok()) {
             let _ = full_in.send(last);
         }
         drop(full_in);
-        let bytes = closer.join().unwrap_or_else(|_| Err(Error::internal("the writer stopped")))?;
-        Ok((bytes, pages))
-    })
-}
-
-/// The pages of the new backup, the parent's included.
-pub fn whole(parent: &Pages, changed: &[(u32, Entry)], count: u32) -> Pages {
-    let mut all = parent.clone();
-    all.digests.resize(count as usize, [0; 32]);
-    all.quick.resize(count as usize, 0);
-    for (page, (digest, quick)) in changed {
-        let i = *page as usize - 1;
-        if let (Some(d), Some(q)) = (all.digests.get_mut(i), all.quick.get_mut(i)) {
-            (*d, *q) = (*digest, *quick);
+        let (made, ended) = closer.join().unwrap_or_else(|_| (vec![], Err(Error::internal("the writer stopped"))));
+        match ended.and(filled) {
+            // Nobody knows these packs yet: on a full disk, they only keep others from writing.
+            Err(e) if e.kind == Kind::Full => {
+                made.iter().try_for_each(|(_, path)| fs::remove_file(path))?;
+                repo.tidy();
+                Err(e.hint("What this backup had written was removed again"))
+            }
+            Err(e) => Err(e),
+            Ok(()) => Ok((made.iter().map(|(bytes, _)| bytes).sum(), pages)),
         }
-    }
-    all
+    })
 }
 
 /// Whether a backup of `ty` can build on `parent`.

@@ -76,6 +76,12 @@ fn reached(repo: &Repository, index: &Index, pages: &Pages, page_size: u32, prob
     Ok(())
 }
 
+/// A frame, whatever the size of its pages.
+pub fn whole_frame(pack: &mut Pack, at: usize) -> Result<()> {
+    let size = pack.frames.get(at).map_or(0, |f| f.page_size);
+    frame(pack, at, size)
+}
+
 fn frame(pack: &mut Pack, at: usize, page_size: u32) -> Result<()> {
     let (place, raw) = pack.pages(at)?;
     if place.page_size != page_size {
@@ -96,8 +102,7 @@ pub fn packs(repo: &Repository, index: &Index, tick: Tick<'_>) -> Result<Vec<Str
         let checked = Pack::open(path, &repo.key).and_then(|mut p| {
             for i in 0..p.frames.len() {
                 tick()?;
-                let size = p.frames.get(i).map_or(0, |f| f.page_size);
-                frame(&mut p, i, size)?;
+                whole_frame(&mut p, i)?;
             }
             Ok(())
         });

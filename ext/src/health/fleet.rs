@@ -1,5 +1,5 @@
 //! The whole fleet at once, largest database first; every member is a row, whatever happens to it.
-use super::{
+use super::{backups, 
     check::{Severity, Status, rounded},
     examine::{self, Level, Report},
     record,
@@ -42,6 +42,7 @@ pub fn members(host: &Connection, members: Vec<Member>, level: Level, keep: bool
         reports.push(result.unwrap_or_else(|e| Report::unreachable(&member.name, &e.to_string())));
     }
     reports.sort_by(|a, b| a.name.cmp(&b.name));
+    backups::tell(host, &mut reports)?;
     if keep && let Some(hub) = Hub::find(host)? {
         record::keep(host, &hub, &reports)?;
     }

@@ -1,4 +1,5 @@
 //! Is this database in good shape?
+mod backups;
 mod check;
 mod examine;
 mod fleet;
@@ -36,7 +37,8 @@ pub const ROOM: Room = Room {
             example: "SELECT json_extract(db_health('analytics'), '$.status');",
             run: |call| {
                 let o: HealthOptions = call.options()?;
-                let report = one(call.db, call.opt_text("db"), Level::of(o.level.as_deref())?)?;
+                let mut report = one(call.db, call.opt_text("db"), Level::of(o.level.as_deref())?)?;
+                backups::tell(call.db, std::slice::from_mut(&mut report))?;
                 if o.record.unwrap_or(true)
                     && let Some(hub) = Hub::find(call.db)?
                 {

@@ -289,4 +289,30 @@ mod tests {
             assert_eq!(rank(name), None, "{name}");
         }
     }
+
+    /// A store that keeps times by the whole second says of a copy made just now that it is older than what was copied.
+    #[test]
+    fn a_copy_of_the_same_second_is_copied_again_only_where_its_bytes_differ() {
+        use super::{Folder, Scratch, transfer};
+        use std::{fs, time::Duration, time::SystemTime};
+        let (a, b) = (Scratch::new().unwrap(), Scratch::new().unwrap());
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let put = |dir: &Scratch, name: &str, text: &str, time: SystemTime| {
+            let path = dir.0.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        };
+        for (dir, time) in [(&a, at + Duration::from_millis(700)), (&b, at)] {
+            put(dir, "repository.json", "r", time);
+            put(dir, "proofs/aa.json", "proof", time);
+        }
+        let mut files = || transfer(&Folder::new(a.0.clone()), &Folder::new(b.0.clone()), false, &mut || Ok(())).unwrap()["files"].as_u64();
+        assert_eq!(files(), Some(0));
+        put(&a, "proofs/aa.json", "other", at + Duration::from_millis(900));
+        assert_eq!(files(), Some(1));
+        assert_eq!(fs::read_to_string(b.0.join("proofs/aa.json")).unwrap(), "other");
+        // The copy has a later time now: it is what it should be.
+        assert_eq!(files(), Some(0));
+    }
 }
