@@ -252,6 +252,83 @@ fn a_cut_connection_is_continued() {
     }
 }
 
+/// Forwards to a server, in one of several moods for each connection.
+struct Moody {
+    port: u16,
+    /// Every so many connections get no better than an error, or half an answer.
+    every: Arc<AtomicI64>,
+}
+
+impl Moody {
+    fn new(to: u16) -> Moody {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (port, every) = (listener.local_addr().unwrap().port(), Arc::new(AtomicI64::new(3)));
+        let shared = every.clone();
+        std::thread::spawn(move || {
+            for (n, client) in (0..).zip(listener.incoming().flatten()) {
+                let every = shared.load(Relaxed);
+                std::thread::spawn(move || Moody::serve(client, to, n % every == every - 1, n / every % 2 == 0));
+            }
+        });
+        Moody { port, every }
+    }
+
+    fn serve(mut client: TcpStream, to: u16, bad: bool, error: bool) {
+        // Slow, always.
+        std::thread::sleep(Duration::from_millis(100));
+        if bad && error {
+            let mut request = [0; 4096];
+            let _ = client.read(&mut request);
+            let _ = client.write_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let _ = std::io::copy(&mut client, &mut std::io::sink());
+            return;
+        }
+        let server = TcpStream::connect(("127.0.0.1", to)).unwrap();
+        let (mut up, mut into) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut up, &mut into);
+            let _ = into.shutdown(std::net::Shutdown::Write);
+        });
+        let _ = std::io::copy(&mut server.take(if bad { 600 } else { u64::MAX }), &mut client);
+        let _ = client.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+#[test]
+fn a_store_that_is_slow_and_errs_and_answers_half() {
+    let server = moto();
+    let moody = Moody::new(server.port);
+    let site = Site::new(s3(moody.port));
+    let direct =
+        |url: &str| Site { dir: tempfile::tempdir().unwrap(), env: s3(server.port) }.run(&format!("SELECT verify_backup(NULL, '{{\"path\":\"{url}\"}}')"));
+    let clear = |e: &str| assert!(e.contains("DBINT_REMOTE") && !e.contains("wordofsecrecy"), "{e}");
+    let mut tries = 0;
+    // Tried again within a call; what fails all the same says so, and the next call goes on.
+    while let Err(e) = site.run("SELECT copy_backups('s3://first')") {
+        clear(&e);
+        tries += 1;
+        assert!(tries < 20, "{e}");
+        let half = direct("s3://first");
+        assert!(half.as_ref().map_or_else(|e| e.contains("no backups in"), |r| r["ok"] == true), "{half:?}");
+    }
+    let to = site.path("back.db");
+    while let Err(e) = site.run(&format!("SELECT restore_database('incremental', '{}', '{{\"path\":\"s3://first\"}}')", to.display())) {
+        clear(&e);
+        assert!(!to.exists());
+        tries += 1;
+        assert!(tries < 40, "{e}");
+    }
+    assert!(fs::read(&to).unwrap() == fs::read(site.path("s.db")).unwrap());
+    let said = direct("s3://first").unwrap();
+    assert_eq!((said["ok"].as_bool(), said["backups"].as_u64()), (Some(true), Some(2)), "{said}");
+    println!("copied and restored through a store in which every third answer is an error or a half; {tries} calls had to be repeated");
+    // Only bad answers: an error that says so, soon.
+    moody.every.store(1, Relaxed);
+    let started = Instant::now();
+    clear(&site.run("SELECT copy_backups('s3://second')").unwrap_err());
+    assert!(started.elapsed() < Duration::from_secs(120));
+}
+
 #[test]
 fn what_a_store_gives_back_is_not_trusted() {
     let server = moto();

@@ -106,7 +106,8 @@ mod tests {
         let dir = folder("lock-far");
         let by = |minutes: i64| {
             let until = time::stored(chrono::Utc::now() + chrono::Duration::minutes(minutes));
-            std::fs::write(dir.join("lock"), json!({"owner": "process 1 on far", "machine": "far", "doing": "prune", "expires_at": until}).to_string()).unwrap();
+            std::fs::write(dir.join("lock"), json!({"owner": "process 1 on far", "machine": "far", "doing": "prune", "expires_at": until}).to_string())
+                .unwrap();
         };
         by(5);
         let e = Lock::take(&dir, "backup").err().unwrap();

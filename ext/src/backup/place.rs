@@ -2,8 +2,8 @@
 use super::crypt::Secret;
 use super::remote;
 use super::repository::Repository;
-use crate::error::{At, Error, Kind, Result};
 use crate::db::size;
+use crate::error::{At, Error, Kind, Result};
 use crate::hub::settings;
 use rusqlite::Connection;
 use std::path::{Component, Path, PathBuf};

@@ -15,8 +15,7 @@ const LATE: f64 = 2.0;
 pub fn tell(host: &Connection, reports: &mut [Report]) -> Result<()> {
     let Some(hub) = Hub::find(host)? else { return Ok(()) };
     let sql = "SELECT db_name, (julianday('now') - julianday(max(CASE WHEN proven_at IS NOT NULL THEN created_at END))) * 86400 FROM hub.backup_catalog GROUP BY db_name";
-    let ages: HashMap<String, Option<f64>> =
-        host.prepare(&hub.sql(sql))?.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+    let ages: HashMap<String, Option<f64>> = host.prepare(&hub.sql(sql))?.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
     let sql = "SELECT db_name, min(coalesce(nullif(full_s, 0), 9e15), coalesce(nullif(differential_s, 0), 9e15), coalesce(nullif(incremental_s, 0), 9e15)) \
                FROM hub.backup_policies WHERE enabled";
     let every: HashMap<String, f64> = host.prepare(&hub.sql(sql))?.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect::<rusqlite::Result<_>>()?;

@@ -1,5 +1,6 @@
 //! The whole fleet at once, largest database first; every member is a row, whatever happens to it.
-use super::{backups, 
+use super::{
+    backups,
     check::{Severity, Status, rounded},
     examine::{self, Level, Report},
     record,
