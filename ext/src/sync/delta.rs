@@ -1,8 +1,9 @@
 //! What was found to differ, kept outside of memory: a database in a temporary file that SQLite itself forgets on close.
 //!
 //! ```text
-//! raw   kind 0 differs · 1 only source · 2 only target, by rowid, as a walk met them
-//! pair  s, t, there      one row, two contents
+//! raw   kind 0 differs · 1 only source · 2 only target, by rowid, as a walk met them; h is the hash of the key, NULL where
+//!       only SQL can tell it
+//! pair  s, t, there      one row, two contents; from a walk of pages, perhaps the same value in other bytes
 //! new   s, at, there     only the source has it; when the target deleted it, where that is known
 //! gone  t, at, there     only the target has it; when the source deleted it, where that is known
 //!       known            1 where the source is known to have had the row
@@ -49,7 +50,7 @@ impl Delta {
         let db = Connection::open_with_flags("", OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         db.execute_batch(
             "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-4000; BEGIN;
-             CREATE TABLE raw(kind INTEGER, r INTEGER);
+             CREATE TABLE raw(kind INTEGER, r INTEGER, h INTEGER);
              CREATE TABLE pair(s, t, there);
              CREATE TABLE new(s, at, there);
              CREATE TABLE gone(t PRIMARY KEY, at, there, known INTEGER NOT NULL) WITHOUT ROWID;
@@ -62,7 +63,7 @@ impl Delta {
     pub fn adder(&self) -> Result<Adder<'_>> {
         let add = |sql| Stmt::prepare(&self.db, sql);
         Ok(Adder {
-            raw: add("INSERT INTO raw VALUES(?, ?)")?,
+            raw: add("INSERT INTO raw VALUES(?, ?, ?)")?,
             // Only a change log meets a row twice; it adds unique indexes.
             pair: add("INSERT OR IGNORE INTO pair VALUES(?, ?, ?)")?,
             new: add("INSERT OR IGNORE INTO new VALUES(?, ?, ?)")?,
@@ -74,6 +75,18 @@ impl Delta {
 
     pub fn is_empty(&self) -> Result<bool> {
         Ok(!self.db.query_row("SELECT EXISTS(SELECT 1 FROM pair) OR EXISTS(SELECT 1 FROM new) OR EXISTS(SELECT 1 FROM gone)", [], |r| r.get::<_, bool>(0))?)
+    }
+
+    /// Of the rows a walk met alone and could name: those with one name are one row, the others stand alone for good.
+    pub fn meet(&self) -> Result<()> {
+        Ok(self.db.execute_batch(
+            "CREATE INDEX raw_target ON raw(h, r) WHERE kind = 2 AND h IS NOT NULL;
+             INSERT OR IGNORE INTO pair SELECT a.r, b.r, NULL FROM raw AS a JOIN raw AS b ON b.kind = 2 AND b.h IS NOT NULL AND b.h = a.h WHERE a.kind = 1;
+             INSERT OR IGNORE INTO new SELECT r, NULL, NULL FROM raw AS a
+               WHERE kind = 1 AND h IS NOT NULL AND NOT EXISTS(SELECT 1 FROM raw AS b WHERE b.kind = 2 AND b.h IS NOT NULL AND b.h = a.h) ORDER BY rowid;
+             INSERT OR IGNORE INTO gone SELECT r, NULL, NULL, 0 FROM raw WHERE kind = 2 AND h IS NOT NULL AND r NOT IN (SELECT t FROM pair) ORDER BY rowid;
+             DROP INDEX raw_target; DELETE FROM raw",
+        )?)
     }
 
     /// Forgets what an attempt found, before another method tries.
@@ -100,10 +113,9 @@ pub enum Kind {
 }
 
 impl Adder<'_> {
-    pub fn raw(&mut self, kind: Kind, rowid: i64) -> Result<()> {
-        self.raw.bind(1, Field::Int(kind as i64))?;
-        self.raw.bind(2, Field::Int(rowid))?;
-        self.raw.run()
+    /// `key` is the hash of the row's key, where the walk could tell.
+    pub fn raw(&mut self, kind: Kind, rowid: i64, key: Option<u64>) -> Result<()> {
+        three(&mut self.raw, Field::Int(kind as i64), Field::Int(rowid), key.map_or(Field::Null, |h| Field::Int(h as i64)))
     }
 
     pub fn pair(&mut self, s: Field<'_>, t: Field<'_>) -> Result<()> {

@@ -55,6 +55,12 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    /// Takes over what became of each difference.
+    pub fn count(&mut self, tally: Tally) {
+        self.unchanged = self.unchanged.map(|n| n + tally.equal);
+        self.tally = tally;
+    }
+
     pub fn begin(shape: &Shape, choice: &Choice, source: &Source<'_>, target: &Destination<'_>) -> Receipt {
         let whole = |p: &Option<PathBuf>| p.as_ref().map(|p| p.canonicalize().unwrap_or_else(|_| p.clone()).to_string_lossy().into_owned());
         Receipt {

@@ -278,7 +278,7 @@ pub fn carry(
         let mut to_rows = Finder::target(target.db(), &to_schema, &shape)?;
         let mut seen = DryRun { tally: Tally::default(), preview };
         judge(&delta, &shape, choice, (&mut from_rows, &mut to_rows), &mut seen, &mut tick)?;
-        r.tally = seen.tally;
+        r.count(seen.tally);
         return Ok(Carried { receipt: r, delta, keys: None, changed: false });
     }
     let moves = end.is_some() && !(unmoved && by_log);
@@ -299,12 +299,11 @@ pub fn carry(
         let mut w = Writer::new(db, &to_schema, &shape, &delta, names, undo, own_log, choice.lines)?;
         judge(&delta, &shape, choice, (&mut from_rows, &mut to_rows), &mut w, &mut tick)?;
         w.finish(&mut from_rows, &mut to_rows)?;
-        r.tally = w.tally;
-        r.digest = w.sum.hex();
-        if let Some(undo) = &w.undo
-            && (r.tally.changed() > 0 || created)
-        {
-            let range = (undo.first, undo.next - 1);
+        let (tally, digest, range) = (w.tally, w.sum.hex(), w.undo.as_ref().map(|u| (u.first, u.next - 1)));
+        drop(w);
+        r.count(tally);
+        r.digest = digest;
+        if let Some(range) = range.filter(|_| tally.changed() > 0 || created) {
             entry(&r, &shape, None, range).write(db, &to_schema)?;
             r.undo = true;
         }

@@ -36,6 +36,8 @@ impl Sink for Shown<'_> {
     }
 
     fn left(&mut self, _: u64) {}
+
+    fn equal(&mut self) {}
 }
 
 struct Iter {

@@ -99,6 +99,9 @@ fn in_the_way(host: &Connection, schema: &str) -> Result<bool> {
     Ok(reading && !host.query_row(&format!("PRAGMA {}.journal_mode", quote(schema)), [], |r| r.get::<_, String>(0))?.eq_ignore_ascii_case("wal"))
 }
 
+/// 32 MB: most of what an own connection may take while it writes.
+const CACHE: &str = "PRAGMA cache_size=-32000";
+
 enum Writer<'c> {
     Own(Connection),
     Host(&'c Connection),
@@ -153,6 +156,10 @@ impl<'c> Destination<'c> {
                 _ => (Writer::Host(host), schema.clone()),
             },
         };
+        if let (Writer::Own(db), false) = (&writer, dry) {
+            // Each page that leaves the cache before the commit is written twice, and costs an fsync with its like.
+            db.execute_batch(CACHE)?;
+        }
         Ok(Destination { name: target.name.clone(), file, schema, writer, made, open: false, before: None })
     }
 

@@ -30,6 +30,8 @@ pub struct Tally {
     pub conflicts: u64,
     /// Rows only the target has, which stay.
     pub left: u64,
+    /// Rows found equal only now, which no walk has counted.
+    pub equal: u64,
 }
 
 impl Tally {
@@ -62,6 +64,10 @@ impl Sink for DryRun<'_> {
 
     fn left(&mut self, n: u64) {
         self.tally.left = n;
+    }
+
+    fn equal(&mut self) {
+        self.tally.equal += 1;
     }
 }
 
@@ -394,5 +400,9 @@ impl Sink for Writer<'_> {
 
     fn left(&mut self, n: u64) {
         self.tally.left = n;
+    }
+
+    fn equal(&mut self) {
+        self.tally.equal += 1;
     }
 }

@@ -4,12 +4,12 @@ use crate::db::schema::table_body;
 use rusqlite::OptionalExtension;
 
 /// A rowid whose record differs: a candidate, to be compared by SQL, for equal values may be stored in different bytes
-/// (5.0 as a real or as an integer, a record from before ADD COLUMN).
+/// (5.0 as a real or as an integer, a record from before ADD COLUMN). With it comes what the caller made of each record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Change {
-    Differs(i64),
-    OnlyLeft(i64),
-    OnlyRight(i64),
+pub enum Change<N> {
+    Differs(i64, N, N),
+    OnlyLeft(i64, N),
+    OnlyRight(i64, N),
 }
 
 /// Walks both tables side by side; holds one run of pages of each, whatever their size.
@@ -34,21 +34,21 @@ impl<'r> Diff<'r> {
         }
     }
 
-    /// The next candidate in rowid order; None after the last.
-    pub fn advance(&mut self) -> Result<Option<Change>> {
+    /// The next candidate in rowid order; None after the last. `name` sees its records.
+    pub fn advance<N>(&mut self, name: impl Fn(&[u8]) -> Result<N>) -> Result<Option<Change<N>>> {
         let (a, b) = (&mut self.left, &mut self.right);
         loop {
             match (a.is_done(), b.is_done()) {
                 (true, true) => return Ok(None),
                 (false, true) => {
-                    let rowid = a.rowid();
+                    let change = Change::OnlyLeft(a.rowid(), name(a.record()?)?);
                     a.advance()?;
-                    return Ok(Some(Change::OnlyLeft(rowid)));
+                    return Ok(Some(change));
                 }
                 (true, false) => {
-                    let rowid = b.rowid();
+                    let change = Change::OnlyRight(b.rowid(), name(b.record()?)?);
                     b.advance()?;
-                    return Ok(Some(Change::OnlyRight(rowid)));
+                    return Ok(Some(change));
                 }
                 (false, false) => {}
             }
@@ -65,19 +65,21 @@ impl<'r> Diff<'r> {
             }
             let rowid = a.rowid();
             if rowid < b.rowid() {
+                let change = Change::OnlyLeft(rowid, name(a.record()?)?);
                 a.advance()?;
-                return Ok(Some(Change::OnlyLeft(rowid)));
+                return Ok(Some(change));
             }
             if b.rowid() < rowid {
-                let rowid = b.rowid();
+                let change = Change::OnlyRight(b.rowid(), name(b.record()?)?);
                 b.advance()?;
-                return Ok(Some(Change::OnlyRight(rowid)));
+                return Ok(Some(change));
             }
             let equal = a.len() == b.len() && a.record()? == b.record()?;
+            let change = if equal { None } else { Some(Change::Differs(rowid, name(a.record()?)?, name(b.record()?)?)) };
             a.advance()?;
             b.advance()?;
-            if !equal {
-                return Ok(Some(Change::Differs(rowid)));
+            if change.is_some() {
+                return Ok(change);
             }
             self.equal += 1;
         }

@@ -203,14 +203,14 @@ fn plain(path: &Path, rows: u32, journal: &str) -> Connection {
     db
 }
 
-fn differences(a: &Path, b: &Path) -> (Vec<Change>, u64) {
+fn differences(a: &Path, b: &Path) -> (Vec<Change<()>>, u64) {
     let (a, b) = (Snapshot::begin(a).unwrap(), Snapshot::begin(b).unwrap());
     comparable(&a, "t", &b, "t").unwrap();
     let (ra, rb) = (open(&a).unwrap(), open(&b).unwrap());
     let root = |s: &Snapshot| s.root("t").unwrap().unwrap();
     let mut diff = Diff::new(Table::new(&ra, root(&a)).unwrap(), Table::new(&rb, root(&b)).unwrap());
     let mut found = vec![];
-    while let Some(c) = diff.advance().unwrap() {
+    while let Some(c) = diff.advance(|_| Ok(())).unwrap() {
         found.push(c);
     }
     (found, diff.equal_pages)
@@ -228,7 +228,7 @@ fn a_diff_finds_what_changed_and_passes_equal_pages_by() {
         .unwrap();
     use Change::*;
     let (found, equal) = differences(&a, &b);
-    assert_eq!(found, [OnlyLeft(-5), OnlyRight(1), Differs(7), OnlyRight(1500), OnlyRight(3000), OnlyLeft(9999)]);
+    assert_eq!(found, [OnlyLeft(-5, ()), OnlyRight(1, ()), Differs(7, (), ()), OnlyRight(1500, ()), OnlyRight(3000, ()), OnlyLeft(9999, ())]);
     assert!(equal > 200);
     // Page sizes differ: no page is equal, the answer is.
     let c = dir.file("c.db");
@@ -250,7 +250,7 @@ fn equal_pages_with_overflow_are_not_equal_rows() {
         path
     };
     let (a, b, c) = (make("a.db", '1'), make("b.db", '2'), make("c.db", '1'));
-    assert_eq!(differences(&a, &b).0, [Change::Differs(1)]);
+    assert_eq!(differences(&a, &b).0, [Change::Differs(1, (), ())]);
     assert!(differences(&a, &c).0.is_empty());
 }
 

@@ -1,12 +1,17 @@
 //! Two tables in rowid order: by pages or by cursors. What does not line up is matched by key, or by content, afterwards.
 use super::{Compare, Misaligned, partner};
 use crate::{
-    db::pages::{self, Bad, Change, Diff, Snapshot, Table, Why, comparable},
+    db::{
+        ident::same,
+        pages::{self, Bad, Change, Diff, Record, Snapshot, Table, Why, comparable},
+        schema::{Column, Generated},
+    },
     error::Result,
     kit::{Field, Stmt},
     sync::{
-        delta::{Kind, Spot},
-        rows::{self, Finder},
+        delta::{Adder, Kind, Spot},
+        rows::{self, Finder, Hasher},
+        shape::Shape,
         side::Reader,
     },
 };
@@ -38,6 +43,7 @@ pub fn pages(c: &mut Compare<'_>, may_give_up: bool) -> Result<std::result::Resu
         (Err(why), _) | (_, Err(why)) => return Ok(Err(why)),
     };
     let (Some(a), Some(b)) = (left.root(&s.source.name)?, right.root(&s.target.name)?) else { return Ok(Err(Why::Schema)) };
+    let stored = Stored::of(s);
     let mut add = c.delta.adder()?;
     let mut walk = || -> Result<std::result::Result<std::result::Result<u64, Misaligned>, Bad>> {
         let (a, b) = match (Table::new(&from, a), Table::new(&to, b)) {
@@ -47,18 +53,14 @@ pub fn pages(c: &mut Compare<'_>, may_give_up: bool) -> Result<std::result::Resu
         let mut diff = Diff::new(a, b);
         let mut candidates = 0;
         loop {
-            let change = match diff.advance() {
+            let change = match diff.advance(|record| stored.name(record)) {
                 Ok(None) => return Ok(Ok(Ok(diff.equal))),
                 Ok(Some(change)) => change,
                 Err(e) => return Ok(Err(e)),
             };
-            match change {
-                Change::Differs(r) => add.raw(Kind::Differs, r)?,
-                Change::OnlyLeft(r) => add.raw(Kind::OnlySource, r)?,
-                Change::OnlyRight(r) => add.raw(Kind::OnlyTarget, r)?,
-            }
+            note(&mut add, s, change)?;
             candidates += 1;
-            if may_give_up && hopeless(c.shape.rowid_is_key, candidates, diff.equal) {
+            if may_give_up && hopeless(s.rowid_is_key, candidates, diff.equal) {
                 return Ok(Ok(Err(Misaligned)));
             }
             (c.tick)()?;
@@ -84,6 +86,8 @@ pub fn merge(c: &mut Compare<'_>, may_give_up: bool) -> Result<std::result::Resu
     let mut b = Stmt::prepare(c.target, &format!("{}{} ORDER BY {right}", s.select_target(c.target_schema), s.filter()))?;
     let mut add = c.delta.adder()?;
     let width = s.columns.len();
+    let hasher = Hasher::new();
+    let name = |q: &Stmt<'_>| rows::key(s, |i| q.field(i + 1)).map(|k| hasher.key(&k, &s.collations));
     let (mut equal, mut candidates) = (0, 0);
     let (mut more_a, mut more_b) = (a.step()?, b.step()?);
     loop {
@@ -95,9 +99,9 @@ pub fn merge(c: &mut Compare<'_>, may_give_up: bool) -> Result<std::result::Resu
         };
         match order {
             Ordering::Equal if (1..=width).all(|i| a.field(i) == b.field(i)) => equal += 1,
-            Ordering::Equal => add.raw(Kind::Differs, a.int(0))?,
-            Ordering::Less => add.raw(Kind::OnlySource, a.int(0))?,
-            Ordering::Greater => add.raw(Kind::OnlyTarget, b.int(0))?,
+            Ordering::Equal => note(&mut add, s, Change::Differs(a.int(0), name(&a), name(&b)))?,
+            Ordering::Less => note(&mut add, s, Change::OnlyLeft(a.int(0), name(&a)))?,
+            Ordering::Greater => note(&mut add, s, Change::OnlyRight(b.int(0), name(&b)))?,
         }
         if order != Ordering::Greater {
             more_a = a.step()?;
@@ -113,16 +117,72 @@ pub fn merge(c: &mut Compare<'_>, may_give_up: bool) -> Result<std::result::Resu
     }
 }
 
-/// Reads each candidate by SQL and says what it is; gives the number of equal rows.
+/// Writes down what a walk met. The names tell at once whether two rows are one.
+fn note(add: &mut Adder<'_>, s: &Shape, change: Change<Option<u64>>) -> Result<()> {
+    match change {
+        Change::Differs(r, ..) if s.rowid_is_key => add.pair(Field::Int(r), Field::Int(r)),
+        Change::OnlyLeft(r, _) if s.rowid_is_key => add.new_row(Field::Int(r)),
+        Change::OnlyRight(r, _) if s.rowid_is_key => add.gone(Field::Int(r)),
+        Change::Differs(r, Some(a), Some(b)) if a == b => add.pair(Field::Int(r), Field::Int(r)),
+        Change::Differs(r, a @ Some(_), b @ Some(_)) => {
+            add.raw(Kind::OnlySource, r, a)?;
+            add.raw(Kind::OnlyTarget, r, b)
+        }
+        Change::Differs(r, ..) => add.raw(Kind::Differs, r, None),
+        Change::OnlyLeft(r, name) => add.raw(Kind::OnlySource, r, name),
+        Change::OnlyRight(r, name) => add.raw(Kind::OnlyTarget, r, name),
+    }
+}
+
+/// Where the key's columns stand in a record.
+struct Stored<'s> {
+    shape: &'s Shape,
+    /// Positions of the key's columns, in the key's order; None where the record alone does not tell.
+    key: Option<Vec<usize>>,
+    hasher: Hasher,
+}
+
+impl Stored<'_> {
+    /// Both tables are made alike: what holds for the target's records holds for the source's.
+    fn of(shape: &Shape) -> Stored<'_> {
+        let order: Vec<&Column> = shape.target.columns.iter().filter(|c| c.generated != Generated::Virtual).collect();
+        let key = if shape.is_multiset() || shape.rowid_is_key {
+            None
+        } else {
+            shape.key_names().iter().map(|k| order.iter().position(|c| same(&c.name, k))).collect()
+        };
+        Stored { shape, key, hasher: Hasher::new() }
+    }
+
+    /// The hash of a record's key; None where a part of it is NULL (also the rowid, which is not in the record) or missing.
+    fn name(&self, record: &[u8]) -> pages::Result<Option<u64>> {
+        let Some(at) = &self.key else { return Ok(None) };
+        let last = at.iter().max().map_or(0, |n| n + 1);
+        let mut values = Record::new(record)?;
+        let mut row = Vec::with_capacity(last);
+        while row.len() < last {
+            match values.advance()? {
+                Some(v) => row.push(v),
+                None => return Ok(None),
+            }
+        }
+        let key: Option<Vec<Field<'_>>> = at.iter().map(|i| row.get(*i).copied().filter(|f| !matches!(f, Field::Null))).collect();
+        Ok(key.map(|k| self.hasher.key(&k, &self.shape.collations)))
+    }
+}
+
+/// Says of each row that stood alone what it is, by SQL where its name is not known; gives the number of equal rows.
 pub fn settle(c: &mut Compare<'_>, mut equal: u64) -> Result<u64> {
     let s = c.shape;
     let mut source = Finder::source(c.source.db(), &c.source.schema, s)?;
     let mut target = Finder::target(c.target, c.target_schema, s)?;
     let mut add = c.delta.adder()?;
     let width = s.columns.len();
-    let mut raw = Stmt::prepare(&c.delta.db, "SELECT kind, r FROM raw ORDER BY rowid")?;
+    let mut nameless = false;
+    let mut raw = Stmt::prepare(&c.delta.db, "SELECT kind, r FROM raw WHERE h IS NULL ORDER BY rowid")?;
     while raw.step()? {
         (c.tick)()?;
+        nameless = true;
         let r = Field::Int(raw.int(1));
         match raw.int(0) {
             1 => add.new_row(r)?,
@@ -137,8 +197,7 @@ pub fn settle(c: &mut Compare<'_>, mut equal: u64) -> Result<u64> {
                     continue;
                 }
                 let keys = (rows::key(s, |i| source.field(i)), rows::key(s, |i| target.field(i)));
-                let one_row = s.rowid_is_key || matches!(&keys, (Some(a), Some(b)) if rows::same_key(s, a, b));
-                if one_row {
+                if matches!(&keys, (Some(a), Some(b)) if rows::same_key(s, a, b)) {
                     add.pair(r, r)?;
                 } else {
                     add.new_row(r)?;
@@ -148,8 +207,9 @@ pub fn settle(c: &mut Compare<'_>, mut equal: u64) -> Result<u64> {
         }
     }
     drop((raw, source, target, add));
-    // With a condition, the partner of a row may be outside of it.
-    if !s.rowid_is_key || s.condition.is_some() {
+    c.delta.meet()?;
+    // A row without a name may have its partner among all; with a condition, any may have it outside.
+    if nameless || s.condition.is_some() {
         equal += partner::find(c)?;
     }
     Ok(equal)
