@@ -62,7 +62,15 @@ fn folded(v: &Val, collation: Collation) -> Val {
         Val::Text(b) => Val::Text(match collation {
             Collation::Binary => b.clone(),
             // SQLite looks no further than the first NUL, and after that at the lengths only.
-            Collation::NoCase => b.iter().scan(false, |end, c| Some({ *end |= *c == 0; if *end { 0 } else { c.to_ascii_lowercase() } })).collect(),
+            Collation::NoCase => b
+                .iter()
+                .scan(false, |end, c| {
+                    Some({
+                        *end |= *c == 0;
+                        if *end { 0 } else { c.to_ascii_lowercase() }
+                    })
+                })
+                .collect(),
             Collation::RTrim => b[..b.iter().rposition(|c| *c != b' ').map_or(0, |i| i + 1)].to_vec(),
         }),
         other => other.clone(),

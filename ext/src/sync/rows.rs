@@ -220,7 +220,7 @@ impl Hasher {
         })
     }
 
-    fn bytes(self, b: &[u8]) -> u64 {
+    pub fn bytes(self, b: &[u8]) -> u64 {
         xxhash_rust::xxh3::xxh3_64_with_seed(b, self.salt)
     }
 }

@@ -236,6 +236,7 @@ pub fn carry(
         && o.triggers != Some(true)
     {
         let keys = keys()?;
+        target.widen_cache()?;
         let filled = refill::run(source, target, &shape, choice, &mut tick)?;
         r.method = Method::Refill.word();
         r.passed_over = filled.passed_over;
@@ -289,6 +290,7 @@ pub fn carry(
     let keys = if differs { keys()? } else { None };
     {
         let db = target.db();
+        target.widen_cache()?;
         let mut to_rows = Finder::target(db, &to_schema, &shape)?;
         if differs {
             ledger::create(db, &to_schema)?;

@@ -156,10 +156,6 @@ impl<'c> Destination<'c> {
                 _ => (Writer::Host(host), schema.clone()),
             },
         };
-        if let (Writer::Own(db), false) = (&writer, dry) {
-            // Each page that leaves the cache before the commit is written twice, and costs an fsync with its like.
-            db.execute_batch(CACHE)?;
-        }
         Ok(Destination { name: target.name.clone(), file, schema, writer, made, open: false, before: None })
     }
 
@@ -195,6 +191,15 @@ impl<'c> Destination<'c> {
             self.set(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
         }
         Ok(())
+    }
+
+    /// Before the first row is written: a page that leaves the cache before the commit may be read and written again, and
+    /// each cacheful costs an fsync.
+    pub fn widen_cache(&self) -> Result<()> {
+        match &self.writer {
+            Writer::Own(db) => Ok(db.execute_batch(CACHE)?),
+            Writer::Host(_) => Ok(()),
+        }
     }
 
     pub fn fire_triggers(&self, on: bool) -> Result<()> {

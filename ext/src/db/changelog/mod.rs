@@ -142,10 +142,8 @@ impl Log {
 
     fn between<'c>(&self, db: &'c Connection, columns: &str, group: &str, (after, to, origin): (i64, i64, Option<&str>)) -> Result<Stmt<'c>> {
         let log = self.qualified();
-        let mut q = Stmt::prepare(
-            db,
-            &format!("SELECT {columns} FROM {log} WHERE seq > ?1 AND seq <= ?2 AND (?3 IS NULL OR origin IS NOT ?3) {group} ORDER BY seq"),
-        )?;
+        let mut q =
+            Stmt::prepare(db, &format!("SELECT {columns} FROM {log} WHERE seq > ?1 AND seq <= ?2 AND (?3 IS NULL OR origin IS NOT ?3) {group} ORDER BY seq"))?;
         q.bind(1, Field::Int(after))?;
         q.bind(2, Field::Int(to))?;
         q.bind(3, origin.map_or(Field::Null, |o| Field::Text(o.as_bytes())))?;

@@ -14,6 +14,7 @@ mod hash;
 mod keys;
 mod log;
 mod partner;
+mod raw;
 mod rowid;
 
 pub use log::{Followed, There, Tracked, find};

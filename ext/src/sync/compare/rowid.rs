@@ -1,55 +1,24 @@
 //! Two tables in rowid order: by pages or by cursors. What does not line up is matched by key, or by content, afterwards.
-use super::{Compare, Misaligned, partner};
+use super::{Compare, Misaligned, partner, raw};
 use crate::{
-    db::{
-        ident::same,
-        pages::{self, Bad, Change, Diff, Record, Snapshot, Table, Why, comparable},
-        schema::{Column, Generated},
-    },
+    db::pages::{Change, Diff, Why},
     error::Result,
     kit::{Field, Stmt},
     sync::{
         delta::{Adder, Kind, Spot},
         rows::{self, Finder, Hasher},
         shape::Shape,
-        side::Reader,
     },
 };
-use std::{cmp::Ordering, time::Duration};
+use std::cmp::Ordering;
 
 /// Rows seen before rowids are judged not to line up.
 const SAMPLE: u64 = 4096;
 
 /// Equal rows, or why pages cannot be read here.
 pub fn pages(c: &mut Compare<'_>, may_give_up: bool) -> Result<std::result::Result<std::result::Result<u64, Misaligned>, Why>> {
-    let s = c.shape;
-    let left = match &c.source.reader {
-        Reader::Own(snapshot) => snapshot,
-        Reader::Host(_, why) => return Ok(Err(*why)),
-    };
-    if s.condition.is_some() || !s.target_only.is_empty() || !s.source_only.is_empty() {
-        return Ok(Err(Why::Schema));
-    }
-    let path = match c.target_file {
-        Ok(path) => path,
-        Err(why) => return Ok(Err(why)),
-    };
-    let Ok(right) = Snapshot::begin_within(path, Duration::ZERO) else { return Ok(Err(Why::Busy)) };
-    if let Err(why) = comparable(left, &s.source.name, &right, &s.target.name) {
-        return Ok(Err(why));
-    }
-    let (from, to) = match (pages::open(left), pages::open(&right)) {
-        (Ok(a), Ok(b)) => (a, b),
-        (Err(why), _) | (_, Err(why)) => return Ok(Err(why)),
-    };
-    let (Some(a), Some(b)) = (left.root(&s.source.name)?, right.root(&s.target.name)?) else { return Ok(Err(Why::Schema)) };
-    let stored = Stored::of(s);
-    let mut add = c.delta.adder()?;
-    let mut walk = || -> Result<std::result::Result<std::result::Result<u64, Misaligned>, Bad>> {
-        let (a, b) = match (Table::new(&from, a), Table::new(&to, b)) {
-            (Ok(a), Ok(b)) => (a, b),
-            (Err(e), _) | (_, Err(e)) => return Ok(Err(e)),
-        };
+    raw::walk(c, |c, stored, a, b| {
+        let mut add = c.delta.adder()?;
         let mut diff = Diff::new(a, b);
         let mut candidates = 0;
         loop {
@@ -58,19 +27,13 @@ pub fn pages(c: &mut Compare<'_>, may_give_up: bool) -> Result<std::result::Resu
                 Ok(Some(change)) => change,
                 Err(e) => return Ok(Err(e)),
             };
-            note(&mut add, s, change)?;
+            note(&mut add, c.shape, change)?;
             candidates += 1;
-            if may_give_up && hopeless(s.rowid_is_key, candidates, diff.equal) {
+            if may_give_up && hopeless(c.shape.rowid_is_key, candidates, diff.equal) {
                 return Ok(Ok(Err(Misaligned)));
             }
             (c.tick)()?;
         }
-    };
-    Ok(match walk()? {
-        Ok(_) if !from.still_valid() || !to.still_valid() => Err(Why::Moving),
-        Ok(found) => Ok(found),
-        Err(Bad::Short) => Err(Why::Default),
-        Err(Bad::Io(_) | Bad::Corrupt(_)) => Err(Why::Damaged),
     })
 }
 
@@ -131,43 +94,6 @@ fn note(add: &mut Adder<'_>, s: &Shape, change: Change<Option<u64>>) -> Result<(
         Change::Differs(r, ..) => add.raw(Kind::Differs, r, None),
         Change::OnlyLeft(r, name) => add.raw(Kind::OnlySource, r, name),
         Change::OnlyRight(r, name) => add.raw(Kind::OnlyTarget, r, name),
-    }
-}
-
-/// Where the key's columns stand in a record.
-struct Stored<'s> {
-    shape: &'s Shape,
-    /// Positions of the key's columns, in the key's order; None where the record alone does not tell.
-    key: Option<Vec<usize>>,
-    hasher: Hasher,
-}
-
-impl Stored<'_> {
-    /// Both tables are made alike: what holds for the target's records holds for the source's.
-    fn of(shape: &Shape) -> Stored<'_> {
-        let order: Vec<&Column> = shape.target.columns.iter().filter(|c| c.generated != Generated::Virtual).collect();
-        let key = if shape.is_multiset() || shape.rowid_is_key {
-            None
-        } else {
-            shape.key_names().iter().map(|k| order.iter().position(|c| same(&c.name, k))).collect()
-        };
-        Stored { shape, key, hasher: Hasher::new() }
-    }
-
-    /// The hash of a record's key; None where a part of it is NULL (also the rowid, which is not in the record) or missing.
-    fn name(&self, record: &[u8]) -> pages::Result<Option<u64>> {
-        let Some(at) = &self.key else { return Ok(None) };
-        let last = at.iter().max().map_or(0, |n| n + 1);
-        let mut values = Record::new(record)?;
-        let mut row = Vec::with_capacity(last);
-        while row.len() < last {
-            match values.advance()? {
-                Some(v) => row.push(v),
-                None => return Ok(None),
-            }
-        }
-        let key: Option<Vec<Field<'_>>> = at.iter().map(|i| row.get(*i).copied().filter(|f| !matches!(f, Field::Null))).collect();
-        Ok(key.map(|k| self.hasher.key(&k, &self.shape.collations)))
     }
 }
 
