@@ -27,6 +27,27 @@ def gen(*args):
     sh([str(ROOT / "target/release/examples/gen"), *map(str, args)])
 
 
+def floor():
+    """What one scan costs in the same program with the same SQLite; gives the command that scans the session_tracking of files."""
+    headers = ROOT / "target/clients/sqlite-newest/vendor/libsqlite3-sys/sqlite3"
+    headers.exists() or fail(f"{headers} is missing: run tests/setup")
+    sh(["cc", "-O2", "-shared", "-fPIC", "-I", str(headers), "-o", str(DATA / "floor.so"), "tests/bench/floor.c"])
+    return lambda *files: "sqlite3 :memory: '.load ./floor' \"SELECT " + ", ".join(f"scan('{f}', 'session_tracking')" for f in files) + "\""
+
+
+def table(kind, rows):
+    """session_tracking with a random TEXT (A) or an INTEGER primary key (B), made once."""
+    file = DATA / f"{kind}.{rows}.source.db"
+    if not file.exists():
+        print(f"making {file.name}", flush=True)
+        gen("table", "text" if kind == "A" else "int", rows, file)
+    return file
+
+
+def version():
+    return subprocess.run(["sqlite3", ":memory:", "SELECT sqlite_version()"], capture_output=True, text=True).stdout.strip()
+
+
 class Run:
     """One process: wall seconds, CPU seconds, and (watched) the most anonymous memory it held."""
 
@@ -45,14 +66,27 @@ class Run:
             raise SystemExit(f"failed ({child.returncode}): {command}\n{self.output}")
 
     def watch(self, pid):
-        while True:
-            try:
-                for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-                    if line.startswith("RssAnon:"):
-                        self.anonymous = max(self.anonymous, int(line.split()[1]))
-            except OSError:
-                return
+        """The shell that starts it all holds little; what it starts is what counts."""
+        while Path(f"/proc/{pid}").exists():
+            self.anonymous = max(self.anonymous, sum(anonymous(p) for p in family(pid)))
             time.sleep(0.005)
+
+
+def family(pid):
+    """A process and all that it started."""
+    try:
+        children = [int(p) for t in Path(f"/proc/{pid}/task").iterdir() for p in (t / "children").read_text().split()]
+    except OSError:
+        return []
+    return [pid] + [p for c in children for p in family(c)]
+
+
+def anonymous(pid):
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon:")), 0)
 
 
 class Method:
