@@ -307,7 +307,7 @@ mod tests {
             put(dir, "repository.json", "r", time);
             put(dir, "proofs/aa.json", "proof", time);
         }
-        let mut files = || transfer(&Folder::new(a.0.clone()), &Folder::new(b.0.clone()), false, &mut || Ok(())).unwrap()["files"].as_u64();
+        let files = || transfer(&Folder::new(a.0.clone()), &Folder::new(b.0.clone()), false, &mut || Ok(())).unwrap()["files"].as_u64();
         assert_eq!(files(), Some(0));
         put(&a, "proofs/aa.json", "other", at + Duration::from_millis(900));
         assert_eq!(files(), Some(1));
