@@ -410,3 +410,15 @@ fn a_damaged_database_is_not_mended_in_place() {
     let plan: String = db.query_row(plan, [file.to_str()], |r| r.get(0)).unwrap();
     assert!(plan.starts_with("keep the damaged file, salvage, check what was saved, look through lost_and_found") && plan.ends_with("check again"), "{plan}");
 }
+
+#[test]
+fn dbints_own_tables_are_not_held_against_the_user() {
+    let db = Connection::open_in_memory().unwrap();
+    dbint::register(&db).unwrap();
+    db.execute_batch("SELECT dbint_init(); CREATE TABLE orders(note)").unwrap();
+    let mut q = db
+        .prepare("SELECT check_name || ' ' || table_name FROM integrity_report WHERE NOT passed AND check_name IN ('empty_table', 'table_without_key')")
+        .unwrap();
+    let told: Vec<String> = q.query_map([], |r| r.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+    assert_eq!(told, ["table_without_key orders", "empty_table orders"]);
+}

@@ -110,6 +110,16 @@ pub fn tables() -> Vec<String> {
     MIGRATIONS.iter().flat_map(|m| statements(m)).filter_map(|s| created_table(&s)).collect()
 }
 
+/// Whether `table` is one of dbint's own: a table of the hub in this schema, what a synchronisation keeps beside its rows,
+/// or the log that `sync.audit_db` puts elsewhere.
+pub fn is_own(hub: Option<&Hub>, schema: &str, table: &schema::Table) -> bool {
+    const LOG: [&str; 4] = ["source_db", "target_db", "action", "timestamp"];
+    let of_hub = |h: &Hub| same(&h.schema, schema) && tables().iter().any(|t| same(&h.name(t), &table.name));
+    table.name.get(..6).is_some_and(|p| same(p, "dbint_"))
+        || hub.is_some_and(of_hub)
+        || (same(&table.name, "sync_audit_log") && table.columns.iter().map(|c| c.name.as_str()).eq(LOG))
+}
+
 fn first_word(sql: &str) -> Option<&str> {
     sql.lines().map(str::trim).find(|l| !l.is_empty() && !l.starts_with("--"))?.split_ascii_whitespace().next()
 }

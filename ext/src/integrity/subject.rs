@@ -8,7 +8,8 @@ use crate::db::{
 };
 use crate::error::{Error, Kind, Result};
 use crate::hub::{
-    Session, Target,
+    Hub, Session, Target,
+    install::is_own,
     target::{Conn, Mode, Place, file_of},
 };
 use crate::kit::{Field, Stmt};
@@ -32,6 +33,8 @@ pub struct Item {
     pub table: schema::Table,
     pub indexes: Vec<Index>,
     pub foreign_keys: Vec<ForeignKey>,
+    /// One of dbint's own: nothing the user could make better.
+    pub ours: bool,
 }
 
 /// What the file system says.
@@ -99,13 +102,16 @@ impl<'h> Subject<'h> {
     fn read(&mut self, s: Session<'h>) -> Result<()> {
         self.objects = objects(&s.db, &s.schema)?;
         self.tables.clear();
+        // A hub that is newer than this library is told elsewhere.
+        let hub = Hub::find(&s.db).unwrap_or_default();
         for o in self.objects.iter().filter(|o| o.kind == "table") {
             // A table that does not parse is a finding of its own.
             let Ok(Some(table)) = schema::find_table(&s.db, &s.schema, &o.name) else { continue };
             if table.kind == TableKind::Table && !table.columns.is_empty() && !is_internal(&table.name) {
                 let indexes = schema::indexes(&s.db, &s.schema, &o.name)?;
                 let foreign_keys = foreign_keys::of(&s.db, &s.schema, &o.name)?;
-                self.tables.push(Item { table, indexes, foreign_keys });
+                let ours = is_own(hub.as_ref(), &s.schema, &table);
+                self.tables.push(Item { table, indexes, foreign_keys, ours });
             }
         }
         self.session = Some(s);

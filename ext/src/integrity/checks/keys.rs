@@ -121,7 +121,7 @@ fn foreign_key_types(s: &Subject<'_>, out: &mut Findings) -> Result<()> {
 }
 
 fn table_without_key(s: &Subject<'_>, out: &mut Findings) -> Result<()> {
-    for t in &s.tables {
+    for t in s.tables.iter().filter(|t| !t.ours) {
         if t.table.primary_key().is_empty() && !t.indexes.iter().any(|i| i.unique && !i.partial) {
             out.add(Finding::new("no primary key and no unique index: rows can be told apart by rowid only, which VACUUM may change").table(&t.table.name));
         }

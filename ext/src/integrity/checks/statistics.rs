@@ -40,13 +40,18 @@ pub fn read(s: &Subject<'_>) -> Result<Vec<Stat>> {
     Ok(all)
 }
 
-const MANY: u64 = 100;
+/// Below this a wrong guess of the planner costs nothing.
+const MANY: u64 = 1000;
 
 fn statistics_missing(s: &Subject<'_>, out: &mut Findings) -> Result<()> {
     let stats = read(s)?;
-    for (item, profile) in s.profiles()?.filter(|(t, p)| p.rows >= MANY && !t.indexes.is_empty()) {
+    for (item, profile) in s.profiles()?.filter(|(t, p)| p.rows >= MANY && !t.indexes.is_empty() && !t.ours) {
         if !stats.iter().any(|st| same(&st.table, &item.table.name)) {
-            let detail = format!("{} rows, {} indexes, and the planner must guess", profile.rows, item.indexes.len());
+            let detail = format!(
+                "{} rows, {}, and the planner must guess",
+                profile.rows,
+                if item.indexes.len() == 1 { "an index".into() } else { format!("{} indexes", item.indexes.len()) }
+            );
             out.add(Finding::new(detail).table(&item.table.name).fix(format!("ANALYZE {};", quote(&item.table.name))));
         }
     }

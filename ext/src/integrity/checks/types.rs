@@ -107,7 +107,7 @@ fn without_rowid_wide(s: &Subject<'_>, out: &mut Findings) -> Result<()> {
 
 fn empty_table(s: &Subject<'_>, out: &mut Findings) -> Result<()> {
     super::each_table(s, |item| {
-        if s.db()?.query_row(&format!("SELECT NOT EXISTS(SELECT 1 FROM {})", s.qualified(&item.table.name)), [], |r| r.get(0))? {
+        if !item.ours && s.db()?.query_row(&format!("SELECT NOT EXISTS(SELECT 1 FROM {})", s.qualified(&item.table.name)), [], |r| r.get(0))? {
             out.add(Finding::new("no rows").table(&item.table.name));
         }
         Ok(())
