@@ -486,7 +486,7 @@ fn salvage_takes_the_rest_of_a_damaged_table() {
     salvage(&r, root, &mut state, &mut |_| Ok(())).unwrap();
     assert_eq!(state.records, 0);
     for leaf in state.unreached(&r) {
-        salvage(&r, leaf, &mut state, &mut |_| Ok(())).unwrap();
+        salvage(&r, leaf.page, &mut state, &mut |_| Ok(())).unwrap();
     }
     assert_eq!(state.records, ids.len() as u64);
 }
