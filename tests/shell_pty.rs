@@ -75,7 +75,8 @@ impl Person {
 
 fn sit(home: &Path, terminal: &Terminal, args: &str) -> PtySession {
     let mut c = Command::new("sh");
-    c.arg("-c").arg(format!("stty rows 24 columns {}; exec {} {args}", terminal.columns, shell().display()));
+    // Whoever runs the tests may ignore SIGHUP, as nohup does, and programs inherit that.
+    c.arg("-c").arg(format!("stty rows 24 columns {}; exec env --default-signal=HUP {} {args}", terminal.columns, shell().display()));
     c.current_dir(home).env("HOME", home).env("TERM", "xterm-256color").env("PAGER", "cat").env_remove("DBINT_HISTORY").env_remove("DBINT_PAGER");
     if terminal.color {
         c.env_remove("NO_COLOR")
