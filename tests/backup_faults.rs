@@ -275,21 +275,20 @@ const BIG: &str = "BACKUP_FAULTS_BIG";
 fn large(path: &Path, bytes: u64) {
     Connection::open(path).unwrap().execute_batch("PRAGMA page_size=4096; CREATE TABLE t(x); INSERT INTO t VALUES(42)").unwrap();
     let mut f = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
-    let (first, last) = (3, (bytes / 4096) as u32);
+    let last = (bytes / 4096) as u32;
+    // SQLite never uses the page at 1 GB, where its locks are.
+    let free: Vec<u32> = (3..=last).filter(|n| *n != (1 << 30) / 4096 + 1).collect();
     let mut put = |at: u64, words: &[u32]| {
         f.seek(SeekFrom::Start(at)).unwrap();
         f.write_all(&words.iter().flat_map(|w| w.to_be_bytes()).collect::<Vec<u8>>()).unwrap();
     };
     // A trunk page of the list of free pages: the next trunk, how many leaves, which.
-    let per = 4096 / 4 - 8;
-    let mut trunk = first;
-    while trunk <= last {
-        let leaves: Vec<u32> = (trunk + 1..=last).take(per).collect();
-        let next = trunk + 1 + leaves.len() as u32;
-        put(u64::from(trunk - 1) * 4096, &[&[if next <= last { next } else { 0 }, leaves.len() as u32], leaves.as_slice()].concat());
-        trunk = next;
+    let mut groups = free.chunks(4096 / 4 - 7).peekable();
+    while let Some([trunk, leaves @ ..]) = groups.next() {
+        let next = groups.peek().and_then(|g| g.first()).copied().unwrap_or(0);
+        put(u64::from(trunk - 1) * 4096, &[&[next, leaves.len() as u32], leaves].concat());
     }
-    put(28, &[last, first, last - first + 1]);
+    put(28, &[last, 3, free.len() as u32]);
     f.set_len(u64::from(last) * 4096).unwrap();
 }
 
