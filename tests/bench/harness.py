@@ -12,8 +12,8 @@ DATA = ROOT / "target" / "bench"
 LIBRARY = ROOT / "target" / "ext" / "release" / "libdbint.so"
 
 
-def sh(command, **kwargs):
-    subprocess.run(command, check=True, cwd=ROOT, **kwargs)
+def sh(command, cwd=ROOT, **kwargs):
+    subprocess.run(command, check=True, cwd=cwd, **kwargs)
 
 
 def build():
