@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     db::{
-        changelog::{Log, Position},
+        changelog::{Log, Position, Status},
         copy,
         ident::qualified,
         limit, schema,
@@ -215,10 +215,8 @@ pub fn carry(
     let followed = shape.follower(&source.identity());
     let Followed { end, tracked, why_not } = compare::find(source, &followed, target.db(), &to_schema, &shape, choice)?;
     let end = end.map(|(log, at)| (log, at, followed));
-    let mut tracked = tracked.filter(|_| choice.by_log);
-    if let Some(t) = tracked.as_mut().filter(|_| choice.both) {
-        t.there = there(source, target, &shape.target.name, &shape.follower_back(&own_identity))?;
-    }
+    let tracked = tracked.filter(|_| choice.by_log);
+    let there = if choice.both { Some(there(source, target, &shape.target.name, &shape.follower_back(&own_identity))?) } else { None };
     let unmoved = tracked.as_ref().is_some_and(|t| t.from == t.to);
     // Reads whole tables: only where rows are about to change.
     let keys = || -> Result<Option<guards::Keys>> {
@@ -264,6 +262,7 @@ pub fn carry(
         target_schema: &to_schema,
         target_file: if choice.method == Method::Auto || choice.method == Method::Pages { target.readable_file() } else { Err(crate::db::pages::Why::Sql) },
         target_identity: &own_identity,
+        there: there.as_ref(),
         delta: &delta,
         tick: &mut tick,
     };
@@ -325,10 +324,14 @@ fn follow(target: &Destination<'_>, end: Option<&(Log, Position, String)>) -> Re
 }
 
 /// The target's own log, for a sync in both directions.
-fn there(source: &Source<'_>, target: &Destination<'_>, table: &str, own_identity: &str) -> Result<Option<There>> {
-    let Some(log) = Log::find(target.db(), &target.schema, table)? else { return Ok(None) };
-    let seen = Position::read(source.db(), &source.schema, &log, own_identity)?.map_or(0, |p| p.seq);
-    Ok(Some(There { log, seen }))
+fn there(source: &Source<'_>, target: &Destination<'_>, table: &str, own_identity: &str) -> Result<There> {
+    let unknown = Ok(There { known: None });
+    let Some(log) = Log::find(target.db(), &target.schema, table)? else { return unknown };
+    let Some(position) = Position::read(source.db(), &source.schema, &log, own_identity)? else { return unknown };
+    if log.status(target.db())? != Status::Ok || position.fits(target.db(), &log)?.is_err() {
+        return unknown;
+    }
+    Ok(There { known: Some((log, position.seq)) })
 }
 
 fn entry(r: &Receipt, shape: &Shape, whole_digest: Option<String>, (first_n, last_n): (i64, i64)) -> ledger::Entry {

@@ -150,14 +150,6 @@ impl Log {
         Ok(q)
     }
 
-    /// The last entry of one key after entry `after` that `origin` did not write: binds the key, then `origin`; gives `deleted_at`.
-    pub fn since<'c>(&self, db: &'c Connection, after: i64) -> Result<Stmt<'c>> {
-        let keys = (1..=self.key.len()).map(|i| format!("k{i} = ?{i}")).collect::<Vec<_>>().join(" AND ");
-        let origin = self.key.len() + 1;
-        let sql = format!("SELECT deleted_at FROM {} WHERE seq > {after} AND {keys} AND origin IS NOT ?{origin} ORDER BY seq DESC LIMIT 1", self.qualified());
-        Stmt::prepare(db, &sql)
-    }
-
     /// A statement that adds an entry, for a writer whose triggers are off: binds the key, then `deleted_at`, then `origin`.
     pub fn append<'c>(&self, db: &'c Connection) -> Result<Stmt<'c>> {
         let marks = vec!["?"; self.key.len() + 2].join(", ");

@@ -14,7 +14,8 @@ use crate::{
 };
 use rusqlite::Connection;
 
-/// A deletion keeps its time, for the question which side is newer.
+/// A deletion keeps its time, for the question which side is newer; so does what may turn out to be one: a key that was
+/// left, a row that was in the way. Where a row with that key is there after all, the time says nothing.
 const NOW: &str = "strftime('%Y-%m-%d %H:%M:%f', 'now')";
 /// Names by which an UPDATE can reach the rowid; SQLite compares them with `UPDATE OF` as they are written.
 const ROWID: [&str; 3] = ["rowid", "_rowid_", "oid"];
@@ -48,7 +49,16 @@ pub fn all(db: &Connection, table: &Table, key: &[String], log: &str) -> Result<
     let on = quote(&table.name);
     let ks = (1..=key.len()).map(|i| format!("k{i}")).collect::<Vec<_>>().join(", ");
     let of = |row: &str| key.iter().map(|c| format!("{row}.{}", quote(c))).collect::<Vec<_>>().join(", ");
-    let differs = |a: &str, b: &str| key.iter().map(|c| format!("{a}{c} IS NOT {b}{c}", c = quote(c))).collect::<Vec<_>>().join(" OR ");
+    let alone = table.rowid_alias(db)?.is_some_and(|a| key.iter().all(|k| same(k, &a.name)));
+    let differ = |a: &str, b: &str, c: &String| {
+        let (a, b) = (format!("{a}{}", quote(c)), format!("{b}{}", quote(c)));
+        if alone {
+            return format!("{a} IS NOT {b}");
+        }
+        // Where nothing but its content names a row, 'a' and 'A', 1 and 1.0, 0.0 and -0.0 are two rows; the last pair SQL cannot tell apart.
+        format!("{a} IS NOT {b} COLLATE BINARY OR typeof({a}) <> typeof({b}) OR typeof({a}) = 'real' AND {a} = 0")
+    };
+    let differs = |a: &str, b: &str| key.iter().map(|c| differ(a, b, c)).collect::<Vec<_>>().join(" OR ");
     let log = quote(log);
     let alias = table.rowid_alias(db)?.map(|c| c.name.as_str()).filter(|a| key.iter().any(|k| same(k, a)));
     let mut made = vec![];
@@ -60,13 +70,13 @@ pub fn all(db: &Connection, table: &Table, key: &[String], log: &str) -> Result<
     make("insert".into(), format!("AFTER INSERT ON {on}"), format!("INSERT INTO {log}({ks}) VALUES({})", of("NEW")));
     make("update".into(), format!("AFTER UPDATE ON {on}"), format!("INSERT INTO {log}({ks}) VALUES({})", of("NEW")));
     make("key".into(), format!("AFTER UPDATE OF {} ON {on} WHEN {}", touched(table, key), differs("OLD.", "NEW.")), {
-        format!("INSERT INTO {log}({ks}) VALUES({})", of("OLD"))
+        format!("INSERT INTO {log}({ks}, deleted_at) VALUES({}, {NOW})", of("OLD"))
     });
     make("delete".into(), format!("AFTER DELETE ON {on}"), format!("INSERT INTO {log}({ks}, deleted_at) VALUES({}, {NOW})", of("OLD")));
     for (i, u) in uniques(db, table, key)?.iter().enumerate() {
         let find = |row: &str| {
             let other = differs(&format!("{on}."), row) + &unset(row, alias);
-            format!("INSERT INTO {log}({ks}) SELECT {} FROM {on} WHERE {} AND ({other})", of(&on), u.collides)
+            format!("INSERT INTO {log}({ks}, deleted_at) SELECT {}, {NOW} FROM {on} WHERE {} AND ({other})", of(&on), u.collides)
         };
         let unless = u.unless.as_ref().map_or(String::new(), |c| format!(" WHEN {c}"));
         make(format!("replace_{i}"), format!("BEFORE INSERT ON {on}{unless}"), find("NEW."));

@@ -4,11 +4,10 @@ use crate::{
     db::changelog::{Log, Position, Status},
     db::ident::same,
     error::Result,
-    kit::{Field, Stmt},
+    kit::Field,
     sync::{
-        delta::Spot,
         options::Choice,
-        rows::{Finder, Hasher},
+        rows::Finder,
         shape::{Collation, Shape},
         side::Source,
     },
@@ -20,33 +19,12 @@ pub struct Tracked {
     pub log: Log,
     pub from: Position,
     pub to: Position,
-    /// Of a sync in both directions: what the target itself changed since the source last had everything from it.
-    pub there: Option<There>,
 }
 
-/// The target's own log, and how far the source has followed it.
+/// Of a sync in both directions: the target's own log, and how far the source has followed it. None where they have not met
+/// yet in this direction.
 pub struct There {
-    pub log: Log,
-    pub seen: i64,
-}
-
-impl There {
-    /// Whether the target changed the row with this key, and when it deleted it, if that was the last it did.
-    fn changed(&self, target: &Connection, key: &[(&str, Field<'_>)], source: &str) -> Result<Option<Option<String>>> {
-        let mut q = self.log.since(target, self.seen)?;
-        for (i, k) in self.log.key.iter().enumerate() {
-            let value = key.iter().find(|(n, _)| same(n, k)).map_or(Field::Null, |(_, v)| *v);
-            q.bind(i + 1, value)?;
-        }
-        q.bind(self.log.key.len() + 1, Field::Text(source.as_bytes()))?;
-        if !q.step()? {
-            return Ok(None);
-        }
-        Ok(Some(match q.field(0) {
-            Field::Text(t) => Some(String::from_utf8_lossy(t).into_owned()),
-            _ => None,
-        }))
-    }
+    pub known: Option<(Log, i64)>,
 }
 
 /// What the source's log can do for a sync.
@@ -96,52 +74,8 @@ pub fn find(source: &Source<'_>, place: &str, target: &Connection, target_schema
         None
     };
     found.why_not = why_not.map(str::to_owned);
-    found.tracked = Some(Tracked { log, from: position, to: end, there: None });
+    found.tracked = Some(Tracked { log, from: position, to: end });
     Ok(found)
-}
-
-/// After a look at all rows: tells those that only the target has, but the source had, from the target's own.
-pub fn mark(c: &mut Compare<'_>, t: &Tracked) -> Result<()> {
-    let s = c.shape;
-    let at = t.log.key.iter().map(|k| s.source_columns.iter().position(|c| same(c, k))).collect::<Option<Vec<usize>>>();
-    // A column that does not travel is not there to be compared.
-    let Some(at) = at else { return Ok(()) };
-    let collations: Vec<Collation> =
-        at.iter().map(|i| s.key.iter().position(|k| k == i).and_then(|k| s.collations.get(k).copied()).unwrap_or(Collation::Binary)).collect();
-    let hasher = Hasher::new();
-    // A key is one in SQLite's eyes; where it names nothing, 0, 0.0 and -0.0 are three.
-    let names = |key: &[Field<'_>]| !s.is_multiset() && !key.iter().any(|f| matches!(f, Field::Null));
-    let hash = |key: &[Field<'_>]| if names(key) { hasher.key(key, &collations) } else { hasher.row(key.iter().copied()) };
-    c.delta.db.execute_batch("CREATE TEMP TABLE touched(h INTEGER PRIMARY KEY, at)")?;
-    let mut put = Stmt::prepare(&c.delta.db, "INSERT OR REPLACE INTO touched VALUES(?, ?)")?;
-    let mut entries = t.log.every(c.source.db(), t.from.seq, t.to.seq, Some(c.target_identity))?;
-    while entries.step()? {
-        (c.tick)()?;
-        let key: Vec<Field<'_>> = (0..at.len()).map(|i| entries.field(i)).collect();
-        put.bind(1, Field::Int(hash(&key) as i64))?;
-        put.bind(2, entries.field(at.len() + 1))?;
-        put.run()?;
-    }
-    let mut target = Finder::target(c.target, c.target_schema, s)?;
-    let mut find = Stmt::prepare(&c.delta.db, "SELECT at FROM touched WHERE h = ?")?;
-    let mut set = Stmt::prepare(&c.delta.db, "UPDATE gone SET known = 1, at = ? WHERE t = ?")?;
-    let mut gone = Stmt::prepare(&c.delta.db, "SELECT t FROM gone")?;
-    while gone.step()? {
-        (c.tick)()?;
-        let spot = Spot::of(gone.field(0));
-        if !target.seek(&spot)? {
-            continue;
-        }
-        let key: Vec<Field<'_>> = at.iter().map(|i| target.field(*i)).collect();
-        find.reset();
-        find.bind(1, Field::Int(hash(&key) as i64))?;
-        if find.step()? {
-            set.bind(1, find.field(0))?;
-            set.bind(2, spot.field())?;
-            set.run()?;
-        }
-    }
-    Ok(())
 }
 
 /// Fills the delta from the keys that were touched; false where one of them has NULL in it: it may stand for several rows.
@@ -149,6 +83,7 @@ pub fn run(c: &mut Compare<'_>, t: &Tracked) -> Result<bool> {
     let s = c.shape;
     // Keys that differ in bytes only (NOCASE, 1 and 1.0) are one row, and are met once each.
     c.delta.db.execute_batch("CREATE UNIQUE INDEX IF NOT EXISTS pair_t ON pair(t); CREATE UNIQUE INDEX IF NOT EXISTS new_s ON new(s)")?;
+    let mut theirs = c.there.map(|t| t.load(c)).transpose()?.flatten();
     let mut source = Finder::source(c.source.db(), &c.source.schema, s)?;
     let mut target = Finder::target(c.target, c.target_schema, s)?;
     let mut add = c.delta.adder()?;
@@ -162,27 +97,26 @@ pub fn run(c: &mut Compare<'_>, t: &Tracked) -> Result<bool> {
             return Ok(false);
         }
         let spots = (source.spot_of(&key, by_rowid)?, target.spot_of(&key, by_rowid)?);
-        let there = match &t.there {
-            Some(there) => {
-                let named: Vec<(&str, Field<'_>)> = s.key_names().into_iter().zip(key.iter().copied()).collect();
-                Some(there.changed(c.target, &named, &c.source.identity())?)
-            }
-            None => None,
-        };
-        let deleted_there = there.as_ref().and_then(|c| c.as_ref()).and_then(|at| at.as_deref()).map_or(Field::Null, |at| Field::Text(at.as_bytes()));
-        match (spots, &there) {
+        // Positions in the shape, as the logs are asked by rows.
+        let named = |i: usize| s.key.iter().position(|k| *k == i).and_then(|k| key.get(k).copied()).unwrap_or(Field::Null);
+        let changed = theirs.as_mut().map(|t| t.has(named)).transpose()?;
+        let deleted_at = pending.field(t.log.key.len() + 1);
+        match (spots, changed) {
             ((Some(a), Some(b)), _) => {
                 if source.seek(&a)? && target.seek(&b)? && (0..s.columns.len()).any(|i| source.field(i) != target.field(i)) {
-                    match &there {
-                        Some(changed) => add.pair_there(a.field(), b.field(), changed.is_some())?,
+                    match changed {
+                        Some(changed) => add.pair_there(a.field(), b.field(), changed)?,
                         None => add.pair(a.field(), b.field())?,
                     }
                 }
             }
-            ((Some(a), None), Some(changed)) => add.new_there(a.field(), deleted_there, changed.is_some())?,
+            ((Some(a), None), Some(changed)) => {
+                let deleted_there = theirs.as_ref().filter(|_| changed).map_or(Field::Null, |t| t.deleted_at());
+                add.new_there(a.field(), deleted_there, changed)?;
+            }
             ((Some(a), None), None) => add.new_row(a.field())?,
-            ((None, Some(b)), Some(changed)) => add.gone_there(b.field(), pending.field(t.log.key.len() + 1), changed.is_some())?,
-            ((None, Some(b)), None) => add.deleted(b.field(), pending.field(t.log.key.len() + 1))?,
+            ((None, Some(b)), Some(changed)) => add.gone_there(b.field(), deleted_at, changed)?,
+            ((None, Some(b)), None) => add.deleted(b.field(), deleted_at)?,
             ((None, None), _) => {}
         }
     }

@@ -16,6 +16,7 @@ mod log;
 mod partner;
 mod raw;
 mod rowid;
+mod touched;
 
 pub use log::{Followed, There, Tracked, find};
 
@@ -42,6 +43,8 @@ pub struct Compare<'a> {
     pub target_file: std::result::Result<&'a Path, Why>,
     /// As change logs name the target.
     pub target_identity: &'a str,
+    /// Of a sync in both directions.
+    pub there: Option<&'a There>,
     pub delta: &'a Delta,
     pub tick: &'a mut dyn FnMut() -> Result<()>,
 }
@@ -62,6 +65,9 @@ impl Compare<'_> {
     /// `why_not` the log alone; where it is enough, nothing else is read.
     pub fn run(mut self, method: Method, tracked: Option<&Tracked>, why_not: Option<&str>) -> Result<Found> {
         let mut why_not = why_not.map(str::to_owned);
+        if self.there.is_some_and(|t| !t.answers_by_key(self.shape)) {
+            why_not.get_or_insert_with(|| "nothing is known by key of what the target changed".into());
+        }
         if let (Some(t), None) = (tracked, &why_not)
             && matches!(method, Method::Auto | Method::ChangeLog)
         {
@@ -75,9 +81,7 @@ impl Compare<'_> {
             return Err(Error::unsupported(format!("method change_log cannot be used: {}", why_not.unwrap_or_default())));
         }
         let found = self.scan(method, why_not.map(|w| format!("change_log: {w}")).into_iter().collect())?;
-        if let Some(t) = tracked {
-            log::mark(&mut self, t)?;
-        }
+        touched::mark(&mut self, tracked)?;
         Ok(found)
     }
 
