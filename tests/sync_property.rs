@@ -49,7 +49,7 @@ fn scratch() -> tempfile::TempDir {
 fn the_target_is_what_the_model_says() {
     let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse::<u64>().ok());
     let sequences = number("DBINT_SEQUENCES").unwrap_or(SEQUENCES);
-    // The same sequences for everybody. Known to fail, and open: seed 1 sequence 1431, 4/375, 9/609, 27866/74.
+    // The same sequences for everybody.
     let seed = number("DBINT_SEED").unwrap_or(2);
     let (first, last) = number("DBINT_SEQUENCE").map_or((0, sequences), |n| (n, n + 1));
     let told = last - first == 1;

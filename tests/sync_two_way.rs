@@ -153,9 +153,9 @@ impl<'w> World<'w> {
                 "updated_at" | "modified_at" if self.r.once_in(8) => Val::Null,
                 // Long ago, or years after this test runs: a deletion is between the two.
                 "updated_at" | "modified_at" => Val::Int(self.r.pick(&[1_600_000_000, 4_102_444_800]) + self.r.below(4) as i64),
-                _ if t.key == 0 => [Val::Int(1), Val::Real(1.0_f64.to_bits()), "1".into(), Val::Null, Val::Int(2), Val::Real((-0.0_f64).to_bits())]
-                    [self.r.below(6)]
-                .clone(),
+                _ if t.key == 0 => {
+                    [Val::Int(1), Val::Real(1.0_f64.to_bits()), "1".into(), Val::Null, Val::Int(2), Val::Real((-0.0_f64).to_bits())][self.r.below(6)].clone()
+                }
                 _ if t.sql.contains("BLOB") => Val::Blob(vec![0, self.r.below(6) as u8]),
                 _ if i < t.key && !t.without_rowid && t.sql.starts_with("k INT,") | t.sql.starts_with("k TEXT") && self.r.once_in(6) => Val::Null,
                 "k" if t.sql.starts_with("k INT") => Val::Int(self.r.below(5) as i64),
@@ -174,7 +174,8 @@ impl<'w> World<'w> {
         let marks = vec!["?"; new.len()].join(", ");
         let place = t.columns.iter().map(|c| format!("{c} IS ?")).collect::<Vec<_>>().join(" AND ");
         // One row of those that are alike.
-        let spot = if t.without_rowid { place } else { format!("rowid = (SELECT rowid FROM t WHERE {place} AND typeof(k) = '{}' LIMIT 1)", kind(old.as_ref())) };
+        let spot =
+            if t.without_rowid { place } else { format!("rowid = (SELECT rowid FROM t WHERE {place} AND typeof(k) = '{}' LIMIT 1)", kind(old.as_ref())) };
         let run = |sql: String, values: Vec<&Val>| self.dbs[at].plain.execute(&sql, params_from_iter(values)).unwrap();
         let mut touched = vec![];
         match (self.r.below(10), old) {
@@ -216,7 +217,8 @@ impl<'w> World<'w> {
         let mut o = json!({"direction": "both", "source": self.dbs[p].file.to_string_lossy()});
         let mut policy = if t.stamped { "timestamp_priority" } else { "source_wins" };
         if self.r.once_in(2) {
-            policy = self.r.pick(if t.stamped { &["timestamp_priority", "source_wins", "target_wins"] } else { &["source_wins", "target_wins", "source_wins"] });
+            policy =
+                self.r.pick(if t.stamped { &["timestamp_priority", "source_wins", "target_wins"] } else { &["source_wins", "target_wins", "source_wins"] });
             o["conflict"] = json!(policy);
         }
         if self.r.once_in(3) {
@@ -431,7 +433,14 @@ fn all_agree_and_nothing_is_lost() {
             std::fs::remove_dir_all(&place).unwrap();
         }
     };
-    thread::scope(|s| (0..2).for_each(|p| drop(s.spawn({ let work = &work; move || work(p) }))));
+    thread::scope(|s| {
+        (0..2).for_each(|p| {
+            drop(s.spawn({
+                let work = &work;
+                move || work(p)
+            }))
+        })
+    });
     let (seen, mut failed) = (seen.into_inner().unwrap().into_iter().collect::<BTreeMap<_, _>>(), failed.into_inner().unwrap());
     println!("{} sequences, seed {seed}, {:.1} s", last - first, begun.elapsed().as_secs_f64());
     seen.iter().for_each(|(what, n)| println!("{n:>8} {what}"));

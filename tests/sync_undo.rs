@@ -13,7 +13,8 @@ struct Kind {
     tracked: bool,
 }
 
-const ROWS: &str = "INSERT INTO t(id, a, b) VALUES(1, 'one', 0.1), (2, NULL, -0.0), (3, x'00ff', 9e999), (4, 'four', 9223372036854775807), (6, 'a' || char(0) || 'b', 1.0);";
+const ROWS: &str =
+    "INSERT INTO t(id, a, b) VALUES(1, 'one', 0.1), (2, NULL, -0.0), (3, x'00ff', 9e999), (4, 'four', 9223372036854775807), (6, 'a' || char(0) || 'b', 1.0);";
 const OTHER: &str = "INSERT INTO t(id, a, b) VALUES(1, 'ONE', 0.1), (2, NULL, 0.0), (3, '00ff', -9e999), (4, 'four', 9223372036854775807), (5, 'mine', 1), (7, CAST(x'c328' AS TEXT), 1);";
 const PLAIN: &str = "CREATE TABLE t(id INTEGER PRIMARY KEY, a, b);";
 
@@ -59,7 +60,13 @@ const KINDS: &[Kind] = &[
         options: r#"{"mode":"full"}"#,
         tracked: false,
     },
-    Kind { name: "some columns and a condition", source: PLAIN, target: PLAIN, options: r#"{"columns":["a"],"where":"id <> 1","delete":true}"#, tracked: false },
+    Kind {
+        name: "some columns and a condition",
+        source: PLAIN,
+        target: PLAIN,
+        options: r#"{"columns":["a"],"where":"id <> 1","delete":true}"#,
+        tracked: false,
+    },
 ];
 
 struct Files {

@@ -387,7 +387,8 @@ impl<'w> World<'w> {
             let end = self.end_of_log();
             self.positions.insert(ask.choice.carried.clone(), end);
         }
-        if ask.choice.full {
+        // A row that no key names, and that arrives without the column the condition asks about, is another one there.
+        if ask.choice.full && !(ask.condition.is_some() && loose) {
             self.nothing_left(&ask, &source);
         }
         if self.chain {
