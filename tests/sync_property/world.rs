@@ -388,7 +388,9 @@ impl<'w> World<'w> {
             self.positions.insert(ask.choice.carried.clone(), end);
         }
         // A row that no key names, and that arrives without the column the condition asks about, is another one there.
-        if ask.choice.full && !(ask.condition.is_some() && loose) {
+        let partial = ask.choice.carried.len() < self.shape.columns.len();
+        let unnamed = partial && ask.condition.is_some() && source.iter().any(|r| name(&self.shape, &r.values).is_none());
+        if ask.choice.full && !unnamed {
             self.nothing_left(&ask, &source);
         }
         if self.chain {

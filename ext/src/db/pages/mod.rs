@@ -20,6 +20,8 @@ mod reader;
 mod record;
 mod snapshot;
 mod space;
+#[cfg(test)]
+mod stress;
 mod table;
 mod tolerant;
 mod wal;
