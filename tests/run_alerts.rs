@@ -34,7 +34,7 @@ fn every_default_rule_opens_and_resolves_once() {
     let mut q = db.prepare("SELECT rule_id, metric_type, comparison, threshold, clear_threshold FROM alert_rules").unwrap();
     let rules: Vec<(String, String, String, f64, Option<f64>)> =
         q.query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?))).unwrap().map(Result::unwrap).collect();
-    assert_eq!(rules.len(), 17);
+    assert_eq!(rules.len(), 18);
     for (i, (rule, metric, comparison, threshold, clear)) in rules.iter().enumerate() {
         let name = format!("db{i}");
         let opens = |at: &str| {
@@ -76,6 +76,23 @@ fn every_default_rule_opens_and_resolves_once() {
             .unwrap();
         assert_eq!(events, "OPENED RESOLVED", "{rule}");
     }
+}
+
+/// A fleet has its own idea of what is normal: rules are rows.
+#[test]
+fn a_fleet_may_set_another_threshold_than_the_default() {
+    let db = hub();
+    db.execute_batch("UPDATE alert_rules SET threshold = 10, clear_threshold = 8 WHERE rule_id = 'error_rate_critical'").unwrap();
+    let critical = || db.query_row("SELECT count(*) FROM active_alerts WHERE severity = 'CRITICAL'", [], |r| r.get::<_, i64>(0)).unwrap();
+    measured(&db, "platform", "error_rate", 7.0, "2026-01-01 00:00:00");
+    evaluate(&db, "2026-01-01 00:00:01");
+    assert_eq!(critical(), 0);
+    measured(&db, "platform", "error_rate", 11.0, "2026-01-01 00:01:00");
+    evaluate(&db, "2026-01-01 00:01:01");
+    assert_eq!(critical(), 1);
+    // Installing again keeps the user's row.
+    db.execute_batch("SELECT dbint_init()").unwrap();
+    assert_eq!(db.query_row("SELECT threshold FROM alert_rules WHERE rule_id = 'error_rate_critical'", [], |r| r.get::<_, f64>(0)).unwrap(), 10.0);
 }
 
 #[test]

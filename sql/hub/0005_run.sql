@@ -136,5 +136,6 @@ INSERT OR IGNORE INTO hub.alert_rules(rule_id, metric_type, comparison, threshol
   ('sync_duration',        'sync_duration',        '>',  60,  48,  'WARNING',  0, 'a sync takes longer than 60 s'),
   ('size_growth',          'size_growth',          '>',  20,  15,  'WARNING',  0, 'the file grows faster than 20 % a day'),
   ('connection_time',      'connection_time',      '>',  30,  24,  'WARNING',  0, 'connecting takes longer than 30 s'),
+  ('backup_age',           'backup_age',           '>',  172800, 90000, 'WARNING', 0, 'the newest proven backup is older than two days'),
   ('memory_usage',         'memory_usage',         '>',  80,  75,  'WARNING',  0, 'more than 80 % of memory is in use'),
   ('query_time_anomaly',   'query_time',           'anomaly', 6, 4, 'INFO',    300, 'the query time is unusual for the hour');

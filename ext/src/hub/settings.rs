@@ -71,6 +71,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("sync.audit_db", None, "", Kind::Outside, "Another database for sync_audit_log."),
     setting("sync.retention_days", None, "30", Kind::Number, "How long audit, conflict and undo rows are kept, in days."),
     setting("size.limit_mb", None, "99.9", Kind::Number, "Size limit of a database in MB of 1,000,000 bytes."),
+    setting("maintenance.auto", None, "false", Kind::Switch, "Whether the monitor does what maintenance_due lists."),
     setting("repair.auto", None, "false", Kind::Switch, "Whether the monitor runs lossless repairs, backup first."),
     setting("log.level", Some("DBINT_LOG"), "off", Kind::Plain, "off, error, warn, info or debug."),
     setting("log.path", Some("DBINT_LOG_PATH"), "", Kind::Outside, "dbint's own log file."),

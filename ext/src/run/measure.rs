@@ -10,11 +10,14 @@ use crate::db::{
     schema,
 };
 use crate::error::{Error, Kind, Result};
-use rusqlite::Connection;
+use crate::kit::threads_allowed;
+use rusqlite::{Connection, ErrorCode};
 use std::{
     cell::Cell,
     collections::HashMap,
+    io::Read,
     path::Path,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -48,6 +51,8 @@ pub fn storage(file: &Path) -> u64 {
 pub struct Cost<'w> {
     /// Whether quick_check may read every page.
     pub check: bool,
+    /// Whether a check ends, without a verdict, as soon as a writer waits for it.
+    pub polite: bool,
     /// Throughput by page size, where it was measured for another database of this round.
     pub inserts: HashMap<i64, Reading>,
     /// Ends what takes long when the monitor is stopped.
@@ -57,7 +62,7 @@ pub struct Cost<'w> {
 impl Cost<'_> {
     /// Everything is looked at.
     pub fn any() -> Cost<'static> {
-        Cost { check: true, inserts: HashMap::new(), watch: None }
+        Cost { check: true, polite: false, inserts: HashMap::new(), watch: None }
     }
 }
 
@@ -96,7 +101,8 @@ pub fn within(path: &Path, groups: &[Group], machine: Option<&Machine>, cost: &m
             }
             // Between two rounds of consistency the last verdict on a large file stands.
             if cost.check && (has(Group::Consistency) || (has(Group::Health) && storage(path) <= QUICK_BYTES)) {
-                integrity(db, &mut out);
+                let giving_way = cost.polite && threads_allowed();
+                if giving_way { writers_first(path, db, |db| integrity(db, &mut out)) } else { integrity(db, &mut out) }
             }
         }
         Err(e) => unreachable(e, groups, &mut out),
@@ -195,9 +201,51 @@ fn insert_throughput(page_size: i64) -> Result<f64> {
     Ok(ROWS as f64 / start.elapsed().as_secs_f64().max(1e-9))
 }
 
+/// How often a check looks for a writer.
+const LOOK: Duration = Duration::from_millis(2);
+/// A rollback journal that is in use begins so; a finished one has zeros there, or is gone.
+const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+
+/// Runs a check that reads the whole file. With a rollback journal such a reader keeps every writer from committing, so
+/// the check is interrupted once a journal shows that somebody writes, and does not begin while one does.
+fn writers_first(path: &Path, db: &Connection, check: impl FnOnce(&Connection)) {
+    let journal = crate::db::copy::with_suffix(path, "-journal");
+    let stamp = || std::fs::metadata(&journal).ok().map(|m| (m.len(), m.modified().ok()));
+    let used = || {
+        let mut start = [0; MAGIC.len()];
+        std::fs::File::open(&journal).and_then(|mut f| f.read_exact(&mut start)).is_ok() && start == MAGIC
+    };
+    let before = stamp();
+    if used() {
+        return;
+    }
+    let (done, handle) = (AtomicBool::new(false), db.get_interrupt_handle());
+    std::thread::scope(|scope| {
+        let guard = scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                if stamp() != before {
+                    handle.interrupt();
+                }
+                std::thread::park_timeout(LOOK);
+            }
+        });
+        check(db);
+        done.store(true, Ordering::Relaxed);
+        guard.thread().unpark();
+    });
+}
+
+/// Says nothing where it was interrupted: there is no verdict then.
 fn integrity(db: &Connection, out: &mut Vec<Reading>) {
+    let interrupted = |e: &rusqlite::Error| e.sqlite_error_code() == Some(ErrorCode::OperationInterrupted);
     let quick = db.query_row("PRAGMA quick_check(1)", [], |r| r.get::<_, String>(0)).map(|v| v == "ok");
+    if quick.as_ref().is_err_and(interrupted) {
+        return;
+    }
     let keys = db.prepare("PRAGMA foreign_key_check").and_then(|mut q| q.exists([])).map(|found| !found);
+    if keys.as_ref().is_err_and(interrupted) {
+        return;
+    }
     let passed = [quick.is_ok_and(|ok| ok), keys.unwrap_or(false)];
     let [whole, _] = passed;
     let score = passed.iter().filter(|ok| **ok).count() as f64 / passed.len() as f64 * 100.0;
@@ -217,6 +265,38 @@ fn integrity(db: &Connection, out: &mut Vec<Reading>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_check_makes_way_for_a_writer() {
+        let dir = std::env::temp_dir().join(format!("dbint-polite-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("a.db");
+        let writer = Connection::open(&path).unwrap();
+        writer.execute_batch("CREATE TABLE t(x); INSERT INTO t VALUES(1)").unwrap();
+        let polite = || within(&path, &[Group::Health], None, &mut Cost { polite: true, ..Cost::any() });
+        let judged = |all: &[Reading]| all.iter().any(|r| r.metric == "database_integrity");
+        assert!(judged(&polite()));
+        // Begun already: the check does not begin, and the database is there all the same.
+        writer.execute_batch("PRAGMA cache_size=1; BEGIN; INSERT INTO t SELECT randomblob(9000) FROM t; UPDATE t SET x = randomblob(9000)").unwrap();
+        let during = polite();
+        assert!(!judged(&during) && during.iter().any(|r| r.metric == "availability" && r.value == Ok(100.0)));
+        writer.execute_batch("COMMIT").unwrap();
+        assert!(judged(&polite()));
+        // Begins meanwhile: what would take a minute ends, and the writer comes through.
+        let reader = Connection::open(&path).unwrap();
+        let (began, mut ended) = (Instant::now(), Ok(()));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(30));
+                writer.busy_timeout(Duration::from_secs(50)).unwrap();
+                writer.execute_batch("INSERT INTO t VALUES(2)").unwrap();
+            });
+            let long = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n, t";
+            writers_first(&path, &reader, |db| ended = db.query_row(long, [], |_| Ok(())));
+        });
+        assert!(ended.is_err() && began.elapsed() < Duration::from_secs(40));
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 
     #[test]
     fn measures_and_says_why_not() {

@@ -1,11 +1,12 @@
 //! What a monitor does: at each turn it measures what is due, stores it, holds it against the alert rules, and tidies up.
 //!
 //! It works on connections of its own. Databases are only read, and briefly: a full check of a database costs at most
-//! a thousandth of the time, and one that has not changed is checked again with the consistency round only.
+//! a thousandth of the time, one that has not changed is checked again with the consistency round only, and a check
+//! gives way to a writer that a reader would hold up. A round is spread over half of its interval, and commits once.
 use super::{lock, lock::Beat, rollup};
 use crate::db::{open, parallel::Watch, time};
 use crate::error::{Error, Kind, Result};
-use crate::hub::{Hub, target};
+use crate::hub::{Hub, settings, target};
 use crate::run::{
     alerts, collect, deliver,
     host::Machine,
@@ -26,8 +27,15 @@ use std::{
 const SHARE: u32 = 1_000;
 /// The checks of one round may take this part of the time until the next, and the least.
 const ALLOWANCE: (f64, Duration) = (0.1, Duration::from_millis(100));
+/// A check that gave way to a writer is tried again after this time.
+const AGAIN: Duration = Duration::from_secs(20);
+/// A round is spread over this part of the interval, with pauses no longer than this. Who has just slept is rarely
+/// suspended by the system while it holds a lock.
+const SPREAD: (f64, Duration) = (0.5, Duration::from_millis(20));
 /// How often old rows are rolled up.
 const TIDY: Duration = Duration::from_secs(60);
+/// What other rooms are asked to do may take so long.
+const LONGEST: Duration = Duration::from_secs(3_600);
 /// A long round renews its place meanwhile.
 const RENEW: Duration = Duration::from_secs(15);
 
@@ -36,6 +44,8 @@ const RENEW: Duration = Duration::from_secs(15);
 pub struct Halt {
     pub stop: AtomicBool,
     pub watch: Watch,
+    /// Whether a round may take its time; `stop` comes with an `unpark`.
+    pub spread: bool,
 }
 
 impl Halt {
@@ -78,6 +88,8 @@ pub struct Engine {
     compared: Cell<Duration>,
     /// Before then the mappings are not compared again.
     compare: Instant,
+    /// What was tried to repair, as it was then.
+    repaired: HashMap<PathBuf, Stamp>,
     pub beat: Beat,
 }
 
@@ -113,6 +125,7 @@ impl Engine {
             allowance: Duration::ZERO,
             compared: Cell::default(),
             compare: now,
+            repaired: HashMap::new(),
             beat: Beat::default(),
         })
     }
@@ -181,50 +194,95 @@ impl Engine {
         let machine = groups.contains(&Group::Resources).then(Machine::look);
         let fleet = target::registry(&self.db)?;
         self.checked.retain(|path, _| fleet.iter().any(|(_, p)| Path::new(p) == path));
-        let mut cost = Cost { check: true, inserts: HashMap::new(), watch: Some(&halt.watch) };
+        let mut cost = Cost { check: true, polite: true, inserts: HashMap::new(), watch: Some(&halt.watch) };
         let (part, least) = ALLOWANCE;
         self.allowance = Duration::from_secs_f64(self.interval.unwrap_or(Group::Health.interval_s()) * part).max(least);
         let mut renewed = Instant::now();
         let mut read: Vec<(String, Vec<Reading>)> = vec![];
+        let mut broken: Vec<(String, PathBuf)> = vec![];
+        let shortest = groups.iter().map(|g| g.interval_s()).fold(f64::INFINITY, f64::min);
+        let (part, longest) = SPREAD;
+        let pause = Duration::from_secs_f64(self.interval.unwrap_or(shortest) * part / fleet.len().max(1) as f64).min(longest);
         for (name, path) in fleet.into_iter().filter(|(_, p)| !p.contains("://")) {
             if halt.is_set() {
                 return Ok(turn);
+            }
+            if halt.spread {
+                std::thread::park_timeout(pause);
             }
             let path = PathBuf::from(path);
             let readings = self.measure(&path, &groups, machine.as_ref(), &mut cost);
             turn.databases += 1;
             turn.samples += readings.iter().filter(|r| r.value.is_ok()).count();
+            if readings.iter().any(|r| r.metric == "database_integrity" && r.value.as_ref().is_ok_and(|v| *v < 100.0)) {
+                broken.push((name.clone(), path));
+            }
             read.push((name, readings));
             if renewed.elapsed() > RENEW || read.len() >= 500 {
                 renewed = Instant::now();
-                self.store(&mut read, &groups)?;
+                self.store(&mut read, &groups, || Ok(()))?;
             }
         }
         if halt.is_set() {
             return Ok(turn);
         }
-        self.store(&mut read, &groups)?;
+        self.beat.rounds += 1;
+        self.beat.samples += turn.samples as i64;
+        let (evaluated, kept) = self.store(&mut read, &groups, || alerts::evaluate(&self.db, &self.hub, &self.channels, &time::now()))?;
+        turn.lost = !kept;
         if compares {
             self.compare = Instant::now() + self.compared.take() * SHARE;
         }
-        self.beat.rounds += 1;
-        self.beat.samples += turn.samples as i64;
-        let evaluated = self.writing(|| alerts::evaluate(&self.db, &self.hub, &self.channels, &time::now()))?;
         deliver::send(&self.db, &self.hub, &self.channels)?;
         (turn.opened, turn.resolved, turn.active) = (evaluated.opened, evaluated.resolved, evaluated.active);
         if self.tidy <= Instant::now() {
             self.tidy = Instant::now() + TIDY;
             turn.rolled_up = rollup::run(&self.db, &self.hub)?;
         }
-        turn.lost = !self.writing(|| lock::renew(&self.db, &self.hub, &self.owner, self.interval, &self.beat))?;
+        if !turn.lost {
+            self.repair(broken, halt)?;
+            self.maintain(halt)?;
+        }
         Ok(turn)
+    }
+
+    /// Where `repair.auto` says so: the repairs that lose nothing, once for each state of a file.
+    fn repair(&mut self, broken: Vec<(String, PathBuf)>, halt: &Halt) -> Result<()> {
+        if broken.is_empty() || !settings::switch(&self.db, "repair.auto")? {
+            return Ok(());
+        }
+        for (name, path) in broken {
+            let seen = stamp(&path);
+            if halt.is_set() || self.repaired.get(&path) == Some(&seen) {
+                continue;
+            }
+            let _watched = halt.watch.over(&self.db, LONGEST);
+            let tried = self.db.query_row("SELECT repair_database(?)", [&name], |_| Ok(()));
+            self.repaired.insert(path.clone(), stamp(&path));
+            tried.map_err(|e| Error::from(e).context(format!("repair of {name}")))?;
+        }
+        Ok(())
+    }
+
+    /// Where `maintenance.auto` says so: what `maintenance_due` lists, but the measuring, which the rounds do.
+    fn maintain(&self, halt: &Halt) -> Result<()> {
+        if !settings::switch(&self.db, "maintenance.auto")? {
+            return Ok(());
+        }
+        let due: bool = self.db.query_row("SELECT EXISTS(SELECT 1 FROM maintenance_due WHERE task <> 'performance')", [], |r| r.get(0))?;
+        if due && !halt.is_set() {
+            let _watched = halt.watch.over(&self.db, LONGEST);
+            let tasks = r#"{"tasks":["vacuum","analyze","reindex","optimize","checkpoint","backup"]}"#;
+            self.db.query_row("SELECT run_maintenance(?)", [tasks], |_| Ok(()))?;
+        }
+        Ok(())
     }
 
     /// The mappings that are due. One that fails is in the sync log, and in the error rate.
     fn synchronise(&mut self, halt: &Halt) -> Result<()> {
         let due: i64 = self.db.query_row("SELECT count(*) FROM sync_due WHERE due_in_s <= 0", [], |r| r.get(0))?;
         if due > 0 {
-            let _watched = halt.watch.over(&self.db, Duration::from_secs(3_600));
+            let _watched = halt.watch.over(&self.db, LONGEST);
             self.db.query_row("SELECT run_syncs('{\"backup\":false}')", [], |_| Ok(()))?;
         }
         Ok(())
@@ -249,11 +307,15 @@ impl Engine {
             let again = Instant::now() + now.elapsed() * SHARE;
             let anyway = again.max(now + Duration::from_secs_f64(Group::Consistency.interval_s()));
             self.checked.insert(path.to_owned(), Checked { stamp: seen, again, anyway, sound: verdict >= 100.0 });
+        } else if cost.check {
+            let known = self.checked.entry(path.to_owned()).or_insert(Checked { stamp: seen, again: now, anyway: now, sound: true });
+            (known.again, known.anyway) = (now + AGAIN, known.anyway.max(now + AGAIN));
         }
         readings
     }
 
-    fn store(&self, read: &mut Vec<(String, Vec<Reading>)>, groups: &[Group]) -> Result<()> {
+    /// Keeps what was read, and does the rest in the same transaction; false where the place is somebody else's now.
+    fn store<T>(&self, read: &mut Vec<(String, Vec<Reading>)>, groups: &[Group], rest: impl FnOnce() -> Result<T>) -> Result<(T, bool)> {
         let now = time::now();
         let mut all = std::mem::take(read);
         if groups.contains(&Group::Consistency) {
@@ -270,9 +332,9 @@ impl Engine {
                 collect::from_hub(&self.db, &self.hub, &name, &groups, &now, &mut readings)?;
                 record::readings(&self.db, &self.hub, &name, &readings, &now)?;
             }
-            lock::renew(&self.db, &self.hub, &self.owner, self.interval, &self.beat)
-        })?;
-        Ok(())
+            let rest = rest()?;
+            Ok((rest, lock::renew(&self.db, &self.hub, &self.owner, self.interval, &self.beat)?))
+        })
     }
 }
 

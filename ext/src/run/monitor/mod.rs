@@ -219,7 +219,7 @@ fn start(call: &Call<'_>) -> Result<Value> {
     let mut engine = Engine::new(&file, &hub.prefix, interval, deliver::channels(call.db)?)?;
     engine.take_place()?;
     let owner = engine.owner.clone();
-    let monitor = Arc::new(Monitor { halt: Halt::default(), thread: Mutex::new(None), pid: std::process::id(), file: file.clone() });
+    let monitor = Arc::new(Monitor { halt: Halt { spread: true, ..Halt::default() }, thread: Mutex::new(None), pid: std::process::id(), file: file.clone() });
     let worker = monitor.clone();
     let thread = thread::Builder::new().name("dbint-monitor".into()).spawn(move || {
         // A bug of ours must not end the host; it shows as a monitor that is GONE.
