@@ -282,11 +282,11 @@ mod tests {
         assert!(!judged(&during) && during.iter().any(|r| r.metric == "availability" && r.value == Ok(100.0)));
         writer.execute_batch("COMMIT").unwrap();
         assert!(judged(&polite()));
-        // Begins meanwhile: what would take a minute ends, and the writer comes through.
+        // Begins meanwhile: what would never end is ended, and the writer comes through.
         let reader = Connection::open(&path).unwrap();
-        let (began, mut ended) = (Instant::now(), Ok(()));
+        let mut ended = Ok(());
         std::thread::scope(|scope| {
-            scope.spawn(|| {
+            scope.spawn(move || {
                 std::thread::sleep(Duration::from_millis(30));
                 writer.busy_timeout(Duration::from_secs(50)).unwrap();
                 writer.execute_batch("INSERT INTO t VALUES(2)").unwrap();
@@ -294,7 +294,7 @@ mod tests {
             let long = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n, t";
             writers_first(&path, &reader, |db| ended = db.query_row(long, [], |_| Ok(())));
         });
-        assert!(ended.is_err() && began.elapsed() < Duration::from_secs(40));
+        assert!(ended.is_err());
         std::fs::remove_dir_all(&dir).unwrap();
     }
 
