@@ -15,10 +15,9 @@ use rusqlite::{Connection, ErrorCode};
 use std::{
     cell::Cell,
     collections::HashMap,
-    io::Read,
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// A connection that answers within this time was efficient.
@@ -203,20 +202,18 @@ fn insert_throughput(page_size: i64) -> Result<f64> {
 
 /// How often a check looks for a writer.
 const LOOK: Duration = Duration::from_millis(2);
-/// A rollback journal that is in use begins so; a finished one has zeros there, or is gone.
-const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+/// A journal that was touched so recently belongs to a transaction under way; an older one was left over or is kept for the next.
+const RECENT: Duration = Duration::from_secs(60);
 
 /// Runs a check that reads the whole file. With a rollback journal such a reader keeps every writer from committing, so
 /// the check is interrupted once a journal shows that somebody writes, and does not begin while one does.
 fn writers_first(path: &Path, db: &Connection, check: impl FnOnce(&Connection)) {
     let journal = crate::db::copy::with_suffix(path, "-journal");
     let stamp = || std::fs::metadata(&journal).ok().map(|m| (m.len(), m.modified().ok()));
-    let used = || {
-        let mut start = [0; MAGIC.len()];
-        std::fs::File::open(&journal).and_then(|mut f| f.read_exact(&mut start)).is_ok() && start == MAGIC
-    };
     let before = stamp();
-    if used() {
+    // Its header is written at the commit only: what tells is that it has bytes, and since when.
+    let touched = |at: Option<SystemTime>| at.and_then(|at| at.elapsed().ok()).is_none_or(|age| age < RECENT);
+    if before.is_some_and(|(len, at)| len > 0 && touched(at)) {
         return;
     }
     let (done, handle) = (AtomicBool::new(false), db.get_interrupt_handle());
@@ -275,6 +272,12 @@ mod tests {
         writer.execute_batch("CREATE TABLE t(x); INSERT INTO t VALUES(1)").unwrap();
         let polite = || within(&path, &[Group::Health], None, &mut Cost { polite: true, ..Cost::any() });
         let judged = |all: &[Reading]| all.iter().any(|r| r.metric == "database_integrity");
+        assert!(judged(&polite()));
+        // Begun already: the check does not begin, and the database is there all the same.
+        writer.execute_batch("BEGIN; INSERT INTO t VALUES(2)").unwrap();
+        let during = polite();
+        assert!(!judged(&during) && during.iter().any(|r| r.metric == "availability" && r.value == Ok(100.0)));
+        writer.execute_batch("COMMIT").unwrap();
         assert!(judged(&polite()));
         // Begins meanwhile: what would never end is ended, and the writer comes through.
         let reader = Connection::open(&path).unwrap();
