@@ -23,7 +23,7 @@ options! {
         timestamp_column: String,
         /// SQL condition: only rows it holds for take part, on both sides.
         r#where: String,
-        /// to_target (default), or both: what the target changed comes back, too. Both sides must be tracked.
+        /// to_target (default), or both: what the target changed comes back, too. Both sides must be tracked; the first such sync unites them, and rows that differ are conflicts.
         direction: String,
         /// Whether rows only the target has are deleted; default in mode full.
         delete: bool,
