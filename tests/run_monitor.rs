@@ -189,6 +189,43 @@ fn it_maintains_only_where_it_is_told_to() {
     json(&db, "SELECT monitor_stop()");
 }
 
+#[test]
+fn it_repairs_only_where_it_is_told_to_and_a_failed_repair_stops_nothing() {
+    let (dir, hub) = fleet();
+    let shop = dir.path().join("shop.db");
+    // An index that missed a row: REINDEX loses nothing.
+    for sql in [
+        "CREATE INDEX i ON t(x); CREATE TABLE kept AS SELECT * FROM sqlite_schema WHERE name = 'i';
+         PRAGMA writable_schema=ON; DELETE FROM sqlite_schema WHERE name = 'i'",
+        "INSERT INTO t VALUES(2); PRAGMA writable_schema=ON; INSERT INTO sqlite_schema SELECT * FROM kept",
+    ] {
+        let db = Connection::open(&shop).unwrap();
+        db.execute_batch(sql).unwrap();
+        db.close().unwrap();
+    }
+    // A table whose root is no b-tree page: nothing repairs that without loss.
+    let lost = dir.path().join("it's \"odd\"\\.db");
+    let mut bytes = std::fs::read(&lost).unwrap();
+    bytes[4096..4196].fill(0xff);
+    std::fs::write(&lost, bytes).unwrap();
+    let db = open(Way::Linked, &hub);
+    let verdict = || Connection::open(&shop).unwrap().query_row("PRAGMA integrity_check", [], |r| r.get::<_, String>(0)).unwrap();
+    let copies = || std::fs::read_dir(dir.path()).unwrap().flatten().filter(|f| f.file_name().to_string_lossy().contains("before-repair")).count();
+    assert_ne!(verdict(), "ok");
+    json(&db, "SELECT monitor_start(0.2)");
+    wait("rounds", || status(&db).1 > 3);
+    assert!(verdict() != "ok" && copies() == 0);
+    db.execute_batch("INSERT OR REPLACE INTO configuration(key, value) VALUES('repair.auto', 'true')").unwrap();
+    wait("a repair", || verdict() == "ok");
+    assert_eq!(copies(), 1);
+    let told = || db.query_row("SELECT coalesce(last_error, '') FROM monitor_status", [], |r| r.get::<_, String>(0)).unwrap();
+    wait("word of the other", || told().contains("repair of it's"));
+    let rounds = status(&db).1;
+    wait("rounds", || status(&db).1 > rounds + 3);
+    assert_eq!(copies(), 1);
+    json(&db, "SELECT monitor_stop()");
+}
+
 /// Samples of the text, by name and labels; fails on what is no line of the format.
 fn samples(text: &str) -> Vec<(String, f64)> {
     text.lines()

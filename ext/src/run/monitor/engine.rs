@@ -88,6 +88,8 @@ pub struct Engine {
     compared: Cell<Duration>,
     /// Before then the mappings are not compared again.
     compare: Instant,
+    /// What was tried to repair, as it was after that.
+    repaired: HashMap<PathBuf, Stamp>,
     pub beat: Beat,
 }
 
@@ -123,6 +125,7 @@ impl Engine {
             allowance: Duration::ZERO,
             compared: Cell::default(),
             compare: now,
+            repaired: HashMap::new(),
             beat: Beat::default(),
         })
     }
@@ -156,11 +159,15 @@ impl Engine {
         match self.round(halt) {
             Ok(turn) => turn,
             Err(e) => {
-                self.beat.errors += 1;
-                self.beat.last_error = Some(e.to_string());
+                self.failed(&e);
                 Turn::default()
             }
         }
+    }
+
+    fn failed(&mut self, e: &Error) {
+        self.beat.errors += 1;
+        self.beat.last_error = Some(e.to_string());
     }
 
     fn groups_due(&mut self) -> Vec<Group> {
@@ -191,11 +198,13 @@ impl Engine {
         let machine = groups.contains(&Group::Resources).then(Machine::look);
         let fleet = target::registry(&self.db)?;
         self.checked.retain(|path, _| fleet.iter().any(|(_, p)| Path::new(p) == path));
+        self.repaired.retain(|path, _| fleet.iter().any(|(_, p)| Path::new(p) == path));
         let mut cost = Cost { check: true, polite: true, inserts: HashMap::new(), watch: Some(&halt.watch) };
         let (part, least) = ALLOWANCE;
         self.allowance = Duration::from_secs_f64(self.interval.unwrap_or(Group::Health.interval_s()) * part).max(least);
         let mut renewed = Instant::now();
         let mut read: Vec<(String, Vec<Reading>)> = vec![];
+        let mut broken: Vec<(String, PathBuf)> = vec![];
         let shortest = groups.iter().map(|g| g.interval_s()).fold(f64::INFINITY, f64::min);
         let (part, longest) = SPREAD;
         let pause = Duration::from_secs_f64(self.interval.unwrap_or(shortest) * part / fleet.len().max(1) as f64).min(longest);
@@ -210,6 +219,9 @@ impl Engine {
             let readings = self.measure(&path, &groups, machine.as_ref(), &mut cost);
             turn.databases += 1;
             turn.samples += readings.iter().filter(|r| r.value.is_ok()).count();
+            if readings.iter().any(|r| r.metric == "database_integrity" && r.value.as_ref().is_ok_and(|v| *v < 100.0)) {
+                broken.push((name.clone(), path));
+            }
             read.push((name, readings));
             if renewed.elapsed() > RENEW || read.len() >= 500 {
                 renewed = Instant::now();
@@ -233,9 +245,34 @@ impl Engine {
             turn.rolled_up = rollup::run(&self.db, &self.hub)?;
         }
         if !turn.lost {
+            self.repair(broken, halt)?;
             self.maintain(halt)?;
         }
         Ok(turn)
+    }
+
+    /// Where `repair.auto` says so: the repairs that lose nothing, once for each state of a file. One that fails is told in
+    /// the status, and keeps nothing else from being done.
+    fn repair(&mut self, broken: Vec<(String, PathBuf)>, halt: &Halt) -> Result<()> {
+        if broken.is_empty() || !settings::switch(&self.db, "repair.auto")? {
+            return Ok(());
+        }
+        for (name, path) in broken {
+            if halt.is_set() || self.repaired.get(&path) == Some(&stamp(&path)) {
+                continue;
+            }
+            let tried = {
+                let _watched = halt.watch.over(&self.db, LONGEST);
+                self.db.query_row("SELECT repair_database(?)", [&name], |_| Ok(()))
+            };
+            self.repaired.insert(path.clone(), stamp(&path));
+            match tried {
+                // Its verdict of before counts no more.
+                Ok(()) => drop(self.checked.remove(&path)),
+                Err(e) => self.failed(&Error::from(e).context(format!("repair of {name}"))),
+            }
+        }
+        Ok(())
     }
 
     /// Where `maintenance.auto` says so: what `maintenance_due` lists, but the measuring, which the rounds do.
