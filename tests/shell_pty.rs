@@ -221,7 +221,6 @@ fn errors_name_what_was_meant() {
         ("SELECT * FROM ordes;", "no such table: ordes. Did you mean \"orders\"?"),
         ("SELECT custmer FROM orders;", "no such column: custmer. Did you mean \"customer\"?"),
         ("SELECT db_heath();", "no such function: db_heath. Did you mean \"db_health\"?"),
-        ("SELECT 1\r.tables\r;", "Is a ; missing in front of it?"),
         ("SELCT 1;", "Did you mean \"SELECT\"?"),
         ("SELECT * FROM db_health;", "It is a function: SELECT db_health("),
         (".tabels", "Did you mean \".tables\"?"),
@@ -233,6 +232,37 @@ fn errors_name_what_was_meant() {
     }
     p.prompt().enters("SELECT customer,\n  orderid FROM orders;");
     p.sees("^");
+}
+
+#[test]
+fn a_dot_command_runs_below_an_open_statement_and_gives_it_back() {
+    let mut p = Person::sits_down(&ORDERS, "a.db");
+    p.prompt().enters("SELECT 20 + 22").enters(".tables");
+    let shown = p.sees("has no semicolon and did not run");
+    assert!(shown.contains("orders") && !shown.contains("42"), "{shown}");
+    p.prompt().enters(";");
+    p.sees("42");
+    // A number and a column go on with the statement.
+    p.prompt().enters("SELECT count(*) ||").enters(".5 || orders").enters(".customer FROM orders;");
+    p.sees("NULL");
+}
+
+#[test]
+fn services_take_options_with_completed_keys() {
+    let mut p = Person::sits_down(&ORDERS, "a.db");
+    p.prompt().enters("INSERT INTO orders VALUES(1, 'Ann');").prompt().types(".sync orders b.db {\"dry\t");
+    p.sees("\"dry_run\": ");
+    p.enters("true, \"create\": true}");
+    p.sees("sync_table('orders', 'b.db', '{\"dry_run\": true, \"create\": true}')");
+    p.prompt();
+    assert!(!p.home.path().join("b.db").exists(), "a dry run makes no file");
+    p.enters(".health {\"level\": \"header\"}");
+    p.sees("response_time_ms");
+    p.prompt().types(".sync {\"atom\t");
+    p.sees("\"atomic\": ");
+    p.types("\x03").prompt().enters(".help .sync");
+    p.sees(".sync orders shop.db {\"dry_run\": true}");
+    p.sees("sync_all");
 }
 
 #[test]

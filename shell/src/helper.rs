@@ -1,6 +1,7 @@
 //! What the line editor asks while one types: is it complete, what could follow, how does it look?
 use crate::{
     complete::{self, names},
+    dot,
     lexer::{self, Kind},
     open::Opened,
 };
@@ -40,7 +41,8 @@ impl Completer for Assistant {
 impl Validator for Assistant {
     fn validate(&self, ctx: &mut ValidationContext<'_>) -> Result<ValidationResult> {
         let text = ctx.input();
-        let whole = text.trim().is_empty() || text.trim_start().starts_with('.') || lexer::complete(text);
+        let dot = text.trim_start().starts_with('.') || dot::last_line(text).is_some();
+        let whole = text.trim().is_empty() || dot || lexer::complete(text);
         Ok(if whole { ValidationResult::Valid(None) } else { ValidationResult::Incomplete })
     }
 }
@@ -72,7 +74,7 @@ impl Hinter for Assistant {
         if line.ends_with('\n') {
             return waiting(line).map(|text| Hint { text, taken: false });
         }
-        let signature = arguments_left(line, pos).map(|text| Hint { text, taken: false });
+        let signature = arguments_left(line, pos).or_else(|| command_takes(line)).map(|text| Hint { text, taken: false });
         // A hint of several lines would push the prompt about.
         let known = || self.history.hint(line, pos, ctx).filter(|h| !h.contains('\n')).map(|text| Hint { text, taken: true });
         signature.or_else(known)
@@ -101,6 +103,12 @@ fn arguments_left(line: &str, pos: usize) -> Option<String> {
     let text = dbint::kit::signature("", left);
     let gap = if line.ends_with(',') { " " } else { "" };
     Some(gap.to_owned() + text.trim_start_matches('('))
+}
+
+/// What a dot command takes, behind its name and a space.
+fn command_takes(line: &str) -> Option<String> {
+    let name = line.trim_start().strip_prefix('.')?.strip_suffix(' ')?;
+    dot::COMMANDS.iter().find(|c| c.name == name && !c.args.is_empty()).map(|c| c.args.to_owned())
 }
 
 impl Highlighter for Assistant {

@@ -1,8 +1,9 @@
 //! The conversation at a terminal.
 use crate::{
+    dot,
     error::{Error, Result},
     helper::Assistant,
-    run,
+    lexer, run,
     session::{Flow, Session},
 };
 use rustyline::{CompletionType, Config, Editor, error::ReadlineError, history::FileHistory};
@@ -33,10 +34,13 @@ pub fn run(session: &mut Session) -> Result<Flow> {
         let _ = editor.load_history(h);
     }
     greet(session);
+    // A statement without its semicolon, while a dot command below it had its turn.
+    let mut held = String::new();
     loop {
         // A star while a transaction is open, for nothing is safe before its COMMIT.
         let open = !session.opened.borrow().db.is_autocommit();
-        let line = match editor.readline(if open { "dbint*> " } else { "dbint> " }) {
+        let initial = std::mem::take(&mut held);
+        let mut line = match editor.readline_with_initial(if open { "dbint*> " } else { "dbint> " }, (&initial, "")) {
             Ok(line) => line,
             Err(ReadlineError::Interrupted) => continue,
             Err(ReadlineError::Eof) => {
@@ -49,6 +53,9 @@ pub fn run(session: &mut Session) -> Result<Flow> {
         };
         if line.trim().is_empty() {
             continue;
+        }
+        if let Some((statement, command)) = dot::last_line(&line).filter(|(statement, _)| !lexer::complete(statement)) {
+            (held, line) = (statement.to_owned(), command.to_owned());
         }
         editor.add_history_entry(&line).map_err(odd)?;
         if let Some(h) = &history {
@@ -65,6 +72,9 @@ pub fn run(session: &mut Session) -> Result<Flow> {
                     return Ok(Flow::Leave(1));
                 }
             }
+        }
+        if !held.is_empty() {
+            eprintln!("The statement above it has no semicolon and did not run; it waits here:");
         }
     }
 }

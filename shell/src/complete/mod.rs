@@ -49,6 +49,10 @@ fn dot_command(db: &Connection, before: &str) -> (usize, Vec<Pair>) {
     let Some((command, args)) = before.trim_start().split_once(char::is_whitespace) else {
         return (start, pairs(word, dot::COMMANDS.iter().map(|c| format!(".{} ", c.name))));
     };
+    if let (Some(service), Some(at)) = (dot::find(command).and_then(|c| dot::Service::of(c.name)), dot::options_at(args)) {
+        let last = arguments(service.function(&args[..at])).and_then(<[Arg]>::last);
+        return last.map_or((start, vec![]), |arg| option_keys(before, before.len() - args.len() + at, arg));
+    }
     let kinds = dot::find(command).map_or(&[][..], |c| c.completes);
     let nth = args.split_whitespace().count() - usize::from(!word.is_empty());
     // Where another argument follows, so does a space.

@@ -95,8 +95,25 @@ pub fn fleet(session: &mut Session, filter: &str) -> Result<Flow> {
     Ok(Flow::Go)
 }
 
-pub fn health(session: &mut Session, args: &[&str]) -> Result<Flow> {
-    object(session, &call("db_health", args), &["name", "passed", "severity", "deduction", "detail", "remedy"])
+/// The words of a command, and the options behind them.
+fn words_and_options(text: &str) -> Result<(Vec<String>, Option<&str>)> {
+    let text = text.trim_end_matches([';', ' ']);
+    let (words, options) = text.split_at(super::options_at(text).unwrap_or(text.len()));
+    Ok((super::split(words)?, Some(options).filter(|o| !o.is_empty())))
+}
+
+/// Calls `name` with the words and the options as they stand.
+fn service(session: &mut Session, name: &str, words: &[String], options: Option<&str>, lists: &[&str]) -> Result<Flow> {
+    let args: Vec<&str> = words.iter().map(String::as_str).chain(options).collect();
+    object(session, &call(name, &args), lists)
+}
+
+pub fn health(session: &mut Session, text: &str) -> Result<Flow> {
+    let (words, options) = words_and_options(text)?;
+    if words.len() > 1 {
+        return Err(usage());
+    }
+    service(session, "db_health", &words, options, &["name", "passed", "severity", "deduction", "detail", "remedy"])
 }
 
 pub fn size(session: &mut Session, args: &[&str]) -> Result<Flow> {
@@ -104,37 +121,26 @@ pub fn size(session: &mut Session, args: &[&str]) -> Result<Flow> {
 }
 
 pub fn sync(session: &mut Session, text: &str) -> Result<Flow> {
-    if text.is_empty() {
-        return object(session, "sync_all()", &[]);
-    }
-    // The options are JSON, whose quotes are not ours to take.
-    let (names, options) = text.split_at(text.find('{').unwrap_or(text.len()));
-    let names = super::split(names.trim_end_matches([';', ' ']))?;
-    let options = options.trim_end_matches([';', ' ']);
-    let (table, target, source) = match &names[..] {
-        [table, target] => (table, target, None),
-        [table, target, source] => (table, target, Some(source)),
-        _ => return Err(usage()),
-    };
-    let options = match source {
-        None => options.to_owned(),
-        Some(source) => {
-            let given = if options.is_empty() { Ok(Map::new()) } else { serde_json::from_str(options) };
+    let (words, options) = words_and_options(text)?;
+    match &words[..] {
+        [] => service(session, "sync_all", &[], options, &[]),
+        [_, _] => service(session, "sync_table", &words, options, &[]),
+        [names @ .., source] if names.len() == 2 => {
+            let given = options.map_or(Ok(Map::new()), serde_json::from_str);
             let mut all: Map<String, Json> = given.map_err(|e| Error::usage(format!("the options are no JSON object: {e}")))?;
             all.insert("source".to_owned(), source.as_str().into());
-            Json::Object(all).to_string()
+            service(session, "sync_table", names, Some(&Json::Object(all).to_string()), &[])
         }
-    };
-    let mut args = vec![table.as_str(), target.as_str()];
-    args.extend(Some(options.as_str()).filter(|o| !o.is_empty()));
-    object(session, &call("sync_table", &args), &[])
+        _ => Err(usage()),
+    }
 }
 
-pub fn backup(session: &mut Session, args: &[&str]) -> Result<Flow> {
-    match args {
-        [] => object(session, "backup_database()", &[]),
-        [file] => copy(session, "main", file),
-        [db, file] => copy(session, db, file),
+pub fn backup(session: &mut Session, text: &str) -> Result<Flow> {
+    let (words, options) = words_and_options(text)?;
+    match (&words[..], options) {
+        ([], _) | ([_], Some(_)) => service(session, "backup_database", &words, options, &[]),
+        ([file], None) => copy(session, "main", file),
+        ([db, file], None) => copy(session, db, file),
         _ => Err(usage()),
     }
 }
@@ -146,9 +152,10 @@ fn copy(session: &mut Session, schema: &str, file: &str) -> Result<Flow> {
     Ok(Flow::Go)
 }
 
-pub fn restore(session: &mut Session, args: &[&str]) -> Result<Flow> {
-    if args.len() != 2 {
+pub fn restore(session: &mut Session, text: &str) -> Result<Flow> {
+    let (words, options) = words_and_options(text)?;
+    if words.len() != 2 {
         return Err(usage());
     }
-    object(session, &call("restore_database", args), &[])
+    service(session, "restore_database", &words, options, &[])
 }

@@ -1,5 +1,5 @@
 //! `.help`: the dot commands, and everything dbint adds to SQL, from its own catalogue.
-use super::{COMMANDS, Group};
+use super::{COMMANDS, Command, Group, Service};
 use crate::{
     error::{Error, Result},
     session::{Flow, Session},
@@ -24,7 +24,7 @@ pub fn help(session: &mut Session, args: &[&str]) -> Result<Flow> {
         return everything(session, &all);
     }
     if let Some(c) = (topic.starts_with('.') || all.iter().all(|e| e.name != topic && e.room != topic)).then(|| super::find(topic)).flatten() {
-        writeln!(session.out, ".{} {}\n  {}", c.name, c.args, c.summary)?;
+        command(session, c, &all)?;
     } else if let Some(e) = all.iter().find(|e| e.name.eq_ignore_ascii_case(topic)) {
         entry(session, e)?;
     } else {
@@ -83,6 +83,26 @@ fn everything(session: &mut Session, all: &[Entry]) -> Result<Flow> {
     Ok(Flow::Go)
 }
 
+fn command(session: &mut Session, c: &Command, all: &[Entry]) -> Result<()> {
+    writeln!(session.out, ".{} {}\n  {}", c.name, c.args, c.summary)?;
+    let Some(service) = Service::of(c.name) else { return Ok(()) };
+    writeln!(session.out, "  Examples:")?;
+    two_columns(session, service.examples.iter().map(|(typed, does)| (format!("    {typed}"), (*does).to_owned())).collect())?;
+    let (alone, named) = (service.function(""), service.function("a name"));
+    options(session, all.iter().find(|e| e.name == named))?;
+    if alone != named {
+        writeln!(session.out, "  Alone it takes the options of {alone}; .help {alone} tells them.")?;
+    }
+    Ok(())
+}
+
+fn options(session: &mut Session, of: Option<&Entry>) -> Result<()> {
+    let Some(e) = of.filter(|e| !e.options.is_empty()) else { return Ok(()) };
+    writeln!(session.out, "  Options, as JSON:")?;
+    let lines = e.options.lines().filter_map(|l| l.split_once(": ")).map(|(k, s)| (format!("    {k}"), s.to_owned())).collect();
+    two_columns(session, lines)
+}
+
 fn entry(session: &mut Session, e: &Entry) -> Result<()> {
     writeln!(session.out, "{}", e.signature)?;
     let space = session.fitted().width.unwrap_or(100).min(120);
@@ -91,11 +111,7 @@ fn entry(session: &mut Session, e: &Entry) -> Result<()> {
     }
     let label = if e.kind == "table" { "Columns" } else { "Returns" };
     two_columns(session, vec![(format!("  {label}"), e.returns.clone())])?;
-    if !e.options.is_empty() {
-        writeln!(session.out, "  Options, as JSON:")?;
-        let lines = e.options.lines().filter_map(|l| l.split_once(": ")).map(|(k, s)| (format!("    {k}"), s.to_owned())).collect();
-        two_columns(session, lines)?;
-    }
+    options(session, Some(e))?;
     two_columns(session, vec![("  Example".to_owned(), e.example.clone())])
 }
 

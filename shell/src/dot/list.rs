@@ -47,7 +47,14 @@ pub const COMMANDS: &[Command] = &[
         completes: &[],
         run: Run::Text(fleet::fleet),
     },
-    Command { name: "health", args: "[DB]", summary: "Health of a database", group: Group::Fleet, completes: DATABASES, run: Run::Words(fleet::health) },
+    Command {
+        name: "health",
+        args: "[DB] [{OPTIONS}]",
+        summary: "Health of a database",
+        group: Group::Fleet,
+        completes: DATABASES,
+        run: Run::Text(fleet::health),
+    },
     Command {
         name: "size",
         args: "[DB [LIMIT_MB]]",
@@ -58,7 +65,7 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "sync",
-        args: "[TABLE TARGET [SOURCE] [{OPTIONS}]]",
+        args: "[TABLE TARGET [SOURCE]] [{OPTIONS}]",
         summary: "Bring a table over to TARGET, from here or from SOURCE; alone it runs every mapping",
         group: Group::Fleet,
         completes: &[Completes::Tables, Completes::Databases, Completes::Databases],
@@ -66,19 +73,19 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "backup",
-        args: "[[DB] FILE]",
+        args: "[[DB] {OPTIONS} | [DB] FILE]",
         summary: "Back up into the catalogue; or copy a database to FILE",
         group: Group::Fleet,
         completes: DATABASES,
-        run: Run::Words(fleet::backup),
+        run: Run::Text(fleet::backup),
     },
     Command {
         name: "restore",
-        args: "BACKUP FILE",
+        args: "BACKUP FILE [{OPTIONS}]",
         summary: "Restore a backup of the catalogue into FILE",
         group: Group::Fleet,
         completes: FILES,
-        run: Run::Words(fleet::restore),
+        run: Run::Text(fleet::restore),
     },
     Command {
         name: "watch",

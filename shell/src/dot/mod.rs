@@ -6,6 +6,7 @@ mod help;
 mod import;
 mod list;
 mod look;
+mod service;
 mod switches;
 mod system;
 mod watch;
@@ -14,11 +15,13 @@ pub use files::read_file;
 
 use crate::{
     error::{Error, Result},
+    lexer,
     session::{Flow, Session},
 };
 use std::io::Write;
 
 pub use list::COMMANDS;
+pub use service::Service;
 
 pub struct Command {
     pub name: &'static str,
@@ -64,9 +67,20 @@ const ALIASES: &[(&str, &str)] = &[("indices", "indexes"), ("parameter", "param"
 /// By its name with or without the dot, or by the start of it.
 pub fn find(name: &str) -> Option<&'static Command> {
     let name = name.trim_start_matches('.').to_ascii_lowercase();
-    let name = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name.as_str(), |(_, meant)| meant);
-    let exact = COMMANDS.iter().find(|c| c.name == name);
-    exact.or_else(|| COMMANDS.iter().find(|c| !name.is_empty() && c.name.starts_with(name)))
+    exact(&name).or_else(|| COMMANDS.iter().find(|c| !name.is_empty() && c.name.starts_with(&name)))
+}
+
+fn exact(name: &str) -> Option<&'static Command> {
+    let name = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, meant)| meant);
+    COMMANDS.iter().find(|c| c.name == name)
+}
+
+/// A command on the last line of `text`, and what stands before it. Only whole names count: `.5` and `.id` go on with the SQL.
+pub fn last_line(text: &str) -> Option<(&str, &str)> {
+    let (before, line) = text.trim_end().rsplit_once('\n')?;
+    let name = line.trim().strip_prefix('.')?.split_whitespace().next()?.trim_end_matches(';');
+    let is_command = exact(name).is_some() && lexer::tokens(before).all(|t| t.closed);
+    is_command.then(|| (before, line.trim()))
 }
 
 /// Runs one line that starts with a dot.
@@ -109,6 +123,21 @@ fn usage() -> Error {
     Error::usage("")
 }
 
+/// Where the options start, a JSON object whose quotes are its own: at a brace that no word holds.
+pub fn options_at(line: &str) -> Option<usize> {
+    let (mut open, mut before) = (None, ' ');
+    for (i, c) in line.char_indices() {
+        match (open, c) {
+            (None, '{') if before.is_whitespace() || matches!(before, '\'' | '"') => return Some(i),
+            (None, '\'' | '"') => open = Some(c),
+            (Some(q), c) if c == q && !(q == '"' && before == '\\') => open = None,
+            _ => {}
+        }
+        before = c;
+    }
+    None
+}
+
 /// Words as in a Unix shell: '…' as it stands, "…" with \n, \t, \" and \\.
 fn split(line: &str) -> Result<Vec<String>> {
     let (mut words, mut word, mut open) = (vec![], None::<String>, None);
@@ -145,6 +174,29 @@ mod tests {
     fn words_and_quotes() {
         assert_eq!(split(".read 'a b.sql' \"c\\td\" ''").unwrap(), [".read", "a b.sql", "c\td", ""]);
         assert!(split(".read 'a").is_err());
+    }
+
+    #[test]
+    fn options_start_at_a_brace_outside_quotes() {
+        for (line, at) in [("{\"a\":1}", Some(0)), ("t 'b {c}.db' {\"a\":1}", Some(13)), ("t a{b}.db", None), ("t \"a\\\" {\" x", None), ("", None)] {
+            assert_eq!(options_at(line), at, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_command_below_a_statement_is_told_from_sql() {
+        for (text, found) in [
+            ("SELECT 1\n.tables", Some(("SELECT 1", ".tables"))),
+            ("SELECT 1;\n .mode csv ", Some(("SELECT 1;", ".mode csv"))),
+            ("SELECT 1\n+\n.indices;", Some(("SELECT 1\n+", ".indices;"))),
+            ("SELECT 1 +\n.5", None),
+            ("SELECT main\n.orders", None),
+            ("SELECT 'a\n.tables", None),
+            ("SELECT 1 /*\n.tables", None),
+            (".tables", None),
+        ] {
+            assert_eq!(last_line(text), found, "{text}");
+        }
     }
 
     #[test]
