@@ -226,3 +226,29 @@ fn an_atomic_sync_over_several_is_taken_back() {
     }
     assert_eq!((content(&f.target), content(&second)), before);
 }
+
+#[test]
+fn an_atomic_sync_of_two_sources_into_one_table_sees_what_it_wrote() {
+    for target in [format!("{PLAIN}{OTHER}"), PLAIN.into()] {
+        let f = files(&format!("{PLAIN}{ROWS}"), &target);
+        let second = f.target.with_file_name("second.db");
+        // Rows that the target has in this form before, rows only the first source has, and a table that nobody has written.
+        change(&second, &format!("CREATE TABLE other(x); INSERT INTO other VALUES(1); {PLAIN} {OTHER} INSERT INTO t VALUES(6, 'second', 6)"));
+        for (source, tables) in [(&f.source, "t"), (&second, "t,other")] {
+            let sql = "INSERT INTO sync_mapping(source_db, tables, target_db, sync_type) VALUES(?, ?, ?, 'FULL')";
+            f.host.execute(sql, [source.to_str(), Some(tables), f.target.to_str()]).unwrap();
+        }
+        change(&f.target, "INSERT INTO other VALUES(2)");
+        let before = content(&f.target);
+        let done = f.ask("SELECT sync_all('{\"atomic\":true,\"backup\":false}')", &[]).unwrap();
+        assert_eq!(content(&f.target), content(&second), "{done}");
+        let [_, again, other] = done["results"].as_array().unwrap().as_slice() else { panic!("{done}") };
+        assert_eq!(again["method"], "rowid_merge", "{done}");
+        assert!(again["passed_over"].to_string().contains("not committed"), "{done}");
+        assert_eq!(other["method"], "pages", "{done}");
+        for r in done["results"].as_array().unwrap().iter().rev() {
+            f.undo(r).unwrap();
+        }
+        assert_eq!(content(&f.target), before);
+    }
+}

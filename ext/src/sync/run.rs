@@ -234,7 +234,7 @@ pub fn carry(
         && o.triggers != Some(true)
     {
         let keys = keys()?;
-        target.widen_cache()?;
+        target.writes(&shape.target.name)?;
         let filled = refill::run(source, target, &shape, choice, &mut tick)?;
         r.method = Method::Refill.word();
         r.passed_over = filled.passed_over;
@@ -260,7 +260,7 @@ pub fn carry(
         source,
         target: target.db(),
         target_schema: &to_schema,
-        target_file: if choice.method == Method::Auto || choice.method == Method::Pages { target.readable_file() } else { Err(crate::db::pages::Why::Sql) },
+        target_file: target.readable_file(&shape.target.name),
         target_identity: &own_identity,
         there: there.as_ref(),
         delta: &delta,
@@ -289,7 +289,7 @@ pub fn carry(
     let keys = if differs { keys()? } else { None };
     {
         let db = target.db();
-        target.widen_cache()?;
+        target.writes(&shape.target.name)?;
         let mut to_rows = Finder::target(db, &to_schema, &shape)?;
         if differs {
             ledger::create(db, &to_schema)?;

@@ -4,9 +4,10 @@
 //! can: a database in memory or temporary, one it has locked exclusively, one behind another file system layer, and with
 //! `allow_uncommitted`. The target is written by an own connection in one transaction; by the host's, in a savepoint, where
 //! only the host can, or where the host's open transaction is to hold the sync, too.
-use super::options::SyncOptions;
+use super::{ledger, options::SyncOptions};
 use crate::{
     db::{
+        changelog,
         ident::{quote, same},
         open,
         pages::{Snapshot, Why},
@@ -16,7 +17,10 @@ use crate::{
     kit::file::{self, Transaction},
 };
 use rusqlite::{Connection, config::DbConfig};
-use std::path::{Path, PathBuf};
+use std::{
+    cell::{Cell, RefCell},
+    path::{Path, PathBuf},
+};
 
 pub enum Reader<'c> {
     Own(Box<Snapshot>),
@@ -118,6 +122,10 @@ pub struct Destination<'c> {
     open: bool,
     /// Triggers and foreign keys as the host had them.
     before: Option<(bool, bool)>,
+    /// Tables this transaction writes.
+    written: RefCell<Vec<String>>,
+    /// With triggers, it may have written any.
+    triggers: Cell<bool>,
 }
 
 impl<'c> Destination<'c> {
@@ -156,7 +164,17 @@ impl<'c> Destination<'c> {
                 _ => (Writer::Host(host), schema.clone()),
             },
         };
-        Ok(Destination { name: target.name.clone(), file, schema, writer, made, open: false, before: None })
+        Ok(Destination {
+            name: target.name.clone(),
+            file,
+            schema,
+            writer,
+            made,
+            open: false,
+            before: None,
+            written: RefCell::default(),
+            triggers: Cell::new(false),
+        })
     }
 
     pub fn db(&self) -> &Connection {
@@ -166,9 +184,12 @@ impl<'c> Destination<'c> {
         }
     }
 
-    /// The file an own connection can read pages of, while this one writes nothing yet.
-    pub fn readable_file(&self) -> std::result::Result<&Path, Why> {
+    /// The file, where another own connection sees the very rows of `table` that this one sees: those that were committed.
+    pub fn readable_file(&self, table: &str) -> std::result::Result<&Path, Why> {
+        let written = || self.triggers.get() || ledger::is_own(table) || changelog::is_own(table) || self.written.borrow().iter().any(|t| same(t, table));
         match (&self.writer, &self.file) {
+            // An own connection is made for one transaction: what it ever changed is not committed.
+            (Writer::Own(db), Some(_)) if db.total_changes() > 0 && written() => Err(Why::Uncommitted),
             (Writer::Own(_), Some(f)) => Ok(f),
             (Writer::Own(_), None) => Err(Why::NoFile),
             (Writer::Host(_), _) => Err(Why::HostTransaction),
@@ -193,9 +214,11 @@ impl<'c> Destination<'c> {
         Ok(())
     }
 
-    /// Before the first row is written: a page that leaves the cache before the commit may be read and written again, and
-    /// each cacheful costs an fsync.
-    pub fn widen_cache(&self) -> Result<()> {
+    /// Before the first row of `table` is written.
+    ///
+    /// A page that leaves the cache before the commit may be read and written again, and each cacheful costs an fsync.
+    pub fn writes(&self, table: &str) -> Result<()> {
+        self.written.borrow_mut().push(table.to_owned());
         match &self.writer {
             Writer::Own(db) => Ok(db.execute_batch(CACHE)?),
             Writer::Host(_) => Ok(()),
@@ -203,6 +226,7 @@ impl<'c> Destination<'c> {
     }
 
     pub fn fire_triggers(&self, on: bool) -> Result<()> {
+        self.triggers.set(self.triggers.get() || on);
         self.set(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, on)
     }
 

@@ -28,6 +28,8 @@ pub enum Why {
     Moved,
     /// The caller's own transaction is open: only its connection sees what that transaction sees.
     HostTransaction,
+    /// Rows of the table were written and not committed: only the connection that wrote them sees them.
+    Uncommitted,
     /// Somebody holds the file exclusively.
     Busy,
     /// No read transaction, or this SQLite does not tell.
@@ -62,6 +64,7 @@ impl fmt::Display for Why {
             Why::Uri => "opened with nolock or immutable",
             Why::Moved => "the file was moved",
             Why::HostTransaction => "a transaction of the caller is open",
+            Why::Uncommitted => "the table has changes that are not committed yet",
             Why::Busy => "the file is locked",
             Why::NoTransaction => "no read transaction",
             Why::Header => "no SQLite header",
