@@ -95,6 +95,30 @@ impl<'c> Stmt<'c> {
         }
     }
 
+    /// Whether column `i` and column `j` of another statement's row hold the same value, as two fields are compared.
+    #[inline]
+    pub fn same(&self, i: usize, other: &Stmt<'_>, j: usize) -> bool {
+        // SAFETY: as in `field`; neither statement moves meanwhile.
+        unsafe {
+            let (a, b) = (ffi::sqlite3_column_value(self.raw, i as c_int), ffi::sqlite3_column_value(other.raw, j as c_int));
+            let kind = ffi::sqlite3_value_type(a);
+            if kind != ffi::sqlite3_value_type(b) {
+                return false;
+            }
+            match kind {
+                ffi::SQLITE_TEXT => {
+                    let (p, q) = (ffi::sqlite3_value_text(a), ffi::sqlite3_value_text(b));
+                    let (n, m) = (ffi::sqlite3_value_bytes(a), ffi::sqlite3_value_bytes(b));
+                    n == m && bytes(p, n) == bytes(q, m)
+                }
+                ffi::SQLITE_INTEGER => ffi::sqlite3_value_int64(a) == ffi::sqlite3_value_int64(b),
+                ffi::SQLITE_FLOAT => ffi::sqlite3_value_double(a).to_bits() == ffi::sqlite3_value_double(b).to_bits(),
+                ffi::SQLITE_NULL => true,
+                _ => self.field(i) == other.field(j),
+            }
+        }
+    }
+
     #[inline]
     pub fn int(&self, i: usize) -> i64 {
         // SAFETY: as in `field`.
@@ -201,9 +225,14 @@ mod tests {
             copy.run().unwrap();
         }
         let mut get = Stmt::prepare(&db, "SELECT x FROM b ORDER BY rowid").unwrap();
+        let mut other = Stmt::prepare(&db, "SELECT x, rowid FROM a ORDER BY rowid").unwrap();
         for v in all {
             assert!(get.step().unwrap());
             assert_eq!(get.field(0), v);
+            other.reset();
+            while other.step().unwrap() {
+                assert_eq!(get.same(0, &other, 0), v == other.field(0), "{v:?}");
+            }
         }
         assert!(Stmt::prepare(&db, "SELEC").is_err());
     }

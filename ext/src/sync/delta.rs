@@ -89,6 +89,20 @@ impl Delta {
         )?)
     }
 
+    /// Takes over what another walk found.
+    pub fn absorb(&self, other: &Delta) -> Result<()> {
+        for (table, columns) in [("raw", "kind, r, h"), ("pair", "s, t, there"), ("new", "s, at, there"), ("gone", "t, at, there, known")] {
+            let width = columns.split(',').count();
+            let mut q = Stmt::prepare(&other.db, &format!("SELECT {columns} FROM {table}"))?;
+            let mut add = Stmt::prepare(&self.db, &format!("INSERT INTO {table}({columns}) VALUES({})", vec!["?"; width].join(", ")))?;
+            while q.step()? {
+                (0..width).try_for_each(|i| add.bind_column(i + 1, &q, i))?;
+                add.run()?;
+            }
+        }
+        Ok(())
+    }
+
     /// Forgets what an attempt found, before another method tries.
     pub fn clear(&self) -> Result<()> {
         Ok(self.db.execute_batch("DELETE FROM raw; DELETE FROM pair; DELETE FROM new; DELETE FROM gone")?)

@@ -10,6 +10,7 @@
 //! | lookup | each row of one side by key in the other | keys in an order that only SQLite knows |
 //!
 //! All leave the same delta. `pages` gives candidates only: each is read again by SQL before it counts.
+mod cursors;
 mod hash;
 mod keys;
 mod log;
@@ -41,6 +42,8 @@ pub struct Compare<'a> {
     pub target_schema: &'a str,
     /// The target's file, where an own connection may read its pages beside `target`.
     pub target_file: std::result::Result<&'a Path, Why>,
+    /// Nobody else commits to the target before the sync does.
+    pub target_is_locked: bool,
     /// As change logs name the target.
     pub target_identity: &'a str,
     /// Of a sync in both directions.
@@ -128,7 +131,7 @@ impl Compare<'_> {
             self.delta.clear()?;
         }
         if by_rowid && matches!(method, Method::Auto | Method::RowidMerge) {
-            match rowid::merge(self, method == Method::Auto)? {
+            match cursors::merge(self, method == Method::Auto)? {
                 Ok(equal) => return done(Method::RowidMerge, rowid::settle(self, equal)?, passed_over),
                 Err(Misaligned) => passed_over.push("rowid_merge: rowids do not line up".into()),
             }

@@ -1,4 +1,5 @@
-//! Two tables in rowid order: by pages or by cursors. What does not line up is matched by key, or by content, afterwards.
+//! Two tables in rowid order: by pages, and what walks by pages or by cursors have in common. What does not line up is matched
+//! by key, or by content, afterwards.
 use super::{Compare, Misaligned, partner, raw};
 use crate::{
     db::pages::{Change, Diff, Why},
@@ -6,11 +7,10 @@ use crate::{
     kit::{Field, Stmt},
     sync::{
         delta::{Adder, Kind, Spot},
-        rows::{self, Finder, Hasher},
+        rows::{self, Finder},
         shape::Shape,
     },
 };
-use std::cmp::Ordering;
 
 /// Rows seen before rowids are judged not to line up.
 const SAMPLE: u64 = 4096;
@@ -37,51 +37,12 @@ pub fn pages(c: &mut Compare<'_>, may_give_up: bool) -> Result<std::result::Resu
     })
 }
 
-fn hopeless(rowid_is_key: bool, candidates: u64, equal: u64) -> bool {
+pub(super) fn hopeless(rowid_is_key: bool, candidates: u64, equal: u64) -> bool {
     !rowid_is_key && candidates > SAMPLE && candidates > equal
 }
 
-/// Equal rows, by two cursors.
-pub fn merge(c: &mut Compare<'_>, may_give_up: bool) -> Result<std::result::Result<u64, Misaligned>> {
-    let s = c.shape;
-    let Some((left, right)) = s.rowids else { return Ok(Err(Misaligned)) };
-    let mut a = Stmt::prepare(c.source.db(), &format!("{}{} ORDER BY {left}", s.select_source(&c.source.schema), s.filter()))?;
-    let mut b = Stmt::prepare(c.target, &format!("{}{} ORDER BY {right}", s.select_target(c.target_schema), s.filter()))?;
-    let mut add = c.delta.adder()?;
-    let width = s.columns.len();
-    let hasher = Hasher::new();
-    let name = |q: &Stmt<'_>| rows::key(s, |i| q.field(i + 1)).map(|k| hasher.key(&k, &s.collations));
-    let (mut equal, mut candidates) = (0, 0);
-    let (mut more_a, mut more_b) = (a.step()?, b.step()?);
-    loop {
-        let order = match (more_a, more_b) {
-            (false, false) => return Ok(Ok(equal)),
-            (true, false) => Ordering::Less,
-            (false, true) => Ordering::Greater,
-            (true, true) => a.int(0).cmp(&b.int(0)),
-        };
-        match order {
-            Ordering::Equal if (1..=width).all(|i| a.field(i) == b.field(i)) => equal += 1,
-            Ordering::Equal => note(&mut add, s, Change::Differs(a.int(0), name(&a), name(&b)))?,
-            Ordering::Less => note(&mut add, s, Change::OnlyLeft(a.int(0), name(&a)))?,
-            Ordering::Greater => note(&mut add, s, Change::OnlyRight(b.int(0), name(&b)))?,
-        }
-        if order != Ordering::Greater {
-            more_a = a.step()?;
-        }
-        if order != Ordering::Less {
-            more_b = b.step()?;
-        }
-        candidates += 1;
-        if may_give_up && hopeless(s.rowid_is_key, candidates - equal, equal) {
-            return Ok(Err(Misaligned));
-        }
-        (c.tick)()?;
-    }
-}
-
 /// Writes down what a walk met. The names tell at once whether two rows are one.
-fn note(add: &mut Adder<'_>, s: &Shape, change: Change<Option<u64>>) -> Result<()> {
+pub(super) fn note(add: &mut Adder<'_>, s: &Shape, change: Change<Option<u64>>) -> Result<()> {
     match change {
         Change::Differs(r, ..) if s.rowid_is_key => add.pair(Field::Int(r), Field::Int(r)),
         Change::OnlyLeft(r, _) if s.rowid_is_key => add.new_row(Field::Int(r)),
