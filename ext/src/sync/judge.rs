@@ -59,10 +59,15 @@ pub trait Sink {
     fn left(&mut self, n: u64);
     /// A pair that a walk of pages took for different, for its bytes are.
     fn equal(&mut self);
+    /// Changes and insertions may come mixed.
+    fn takes_any_order(&self) -> bool {
+        false
+    }
 }
 
 /// Hands every difference to `sink`: deletions, then changes, then insertions, so that no unique value stands in the way
-/// of its successor longer than it must.
+/// of its successor longer than it must. Where none can, changes and insertions come as their rows lie: a page that holds
+/// both is read, journalled and written once.
 pub fn judge<'c>(
     delta: &Delta,
     shape: &Shape,
@@ -90,25 +95,30 @@ pub fn judge<'c>(
     q.bind(1, Field::Int(least))?;
     q.step()?;
     sink.left(q.int(0) as u64);
-    let mut q = Stmt::prepare(&delta.db, "SELECT s, t, there FROM pair")?;
-    while q.step()? {
+    let any_order = sink.takes_any_order();
+    let mut pairs = Stmt::prepare(&delta.db, "SELECT s, t, there FROM pair")?;
+    let mut news = Stmt::prepare(&delta.db, "SELECT s, at, there FROM new")?;
+    let (mut more_pairs, mut more_news) = (pairs.step()?, news.step()?);
+    while more_pairs || more_news {
         tick()?;
-        let (s, t) = (Spot::of(q.field(0)), Spot::of(q.field(1)));
-        need(source.seek(&s)? && target.seek(&t)?)?;
-        if (0..shape.columns.len()).all(|i| source.field(i) == target.field(i)) {
-            sink.equal();
-            continue;
+        // A new row goes where its rowid is free in the target, too. Walks leave both lists in this order.
+        if more_pairs && !(any_order && more_news && news.int(0) < pairs.int(1)) {
+            let (s, t) = (Spot::of(pairs.field(0)), Spot::of(pairs.field(1)));
+            need(source.seek(&s)? && target.seek(&t)?)?;
+            if (0..shape.columns.len()).all(|i| source.field(i) == target.field(i)) {
+                sink.equal();
+            } else {
+                let (action, conflict) = pair(shape, source, target, There::of(pairs.field(2)))?;
+                sink.row(Judged { action, conflict, s: Some(s), t: Some(t), source, target, shape })?;
+            }
+            more_pairs = pairs.step()?;
+        } else {
+            let s = Spot::of(news.field(0));
+            need(source.seek(&s)?)?;
+            let (action, conflict) = insertion(shape, source, news.field(1), There::of(news.field(2)))?;
+            sink.row(Judged { action, conflict, s: Some(s), t: None, source, target, shape })?;
+            more_news = news.step()?;
         }
-        let (action, conflict) = pair(shape, source, target, There::of(q.field(2)))?;
-        sink.row(Judged { action, conflict, s: Some(s), t: Some(t), source, target, shape })?;
-    }
-    let mut q = Stmt::prepare(&delta.db, "SELECT s, at, there FROM new")?;
-    while q.step()? {
-        tick()?;
-        let s = Spot::of(q.field(0));
-        need(source.seek(&s)?)?;
-        let (action, conflict) = insertion(shape, source, q.field(1), There::of(q.field(2)))?;
-        sink.row(Judged { action, conflict, s: Some(s), t: None, source, target, shape })?;
     }
     Ok(())
 }

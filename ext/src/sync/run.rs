@@ -298,7 +298,7 @@ pub fn carry(
         }
         let undo = if choice.undo && differs { Some(ledger::Undo::open(db, &to_schema)?) } else { None };
         let names = Names { sync_id: &r.sync_id, source: &source.name, origin: &source.identity() };
-        let mut w = Writer::new(db, &to_schema, &shape, &delta, names, undo, own_log, choice.lines)?;
+        let mut w = Writer::new(db, &to_schema, &shape, &delta, names, undo, own_log, (choice.lines, o.triggers == Some(true)))?;
         judge(&delta, &shape, choice, (&mut from_rows, &mut to_rows), &mut w, &mut tick)?;
         w.finish(&mut from_rows, &mut to_rows)?;
         let (tally, digest, range) = (w.tally, w.sum.hex(), w.undo.as_ref().map(|u| (u.first, u.next - 1)));

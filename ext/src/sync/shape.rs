@@ -63,6 +63,8 @@ pub struct Shape {
     pub rowid_is_key: bool,
     /// Both tables find a row by key without a scan.
     pub key_is_indexed: bool,
+    /// Nothing but the key is unique in the target: a new row cannot meet a value that a later change takes away.
+    pub only_key_is_unique: bool,
     pub condition: Option<String>,
 }
 
@@ -89,6 +91,12 @@ impl Shape {
         let rowid_is_key = rowids.is_some() && is_only_key(&aliases.0) && is_only_key(&aliases.1);
         let key_names: Vec<&String> = key.iter().filter_map(|k| columns.get(*k)).collect();
         let indexed = |indexes: &[Index], alias: &Option<String>| is_only_key(alias) || indexes.iter().any(|i| covers(i, &key_names));
+        let unique: Vec<&Index> = target_indexes.iter().filter(|i| i.unique).collect();
+        let only_key_is_unique = match (&aliases.1, unique.as_slice()) {
+            (None, []) => true,
+            (None, [i]) => covers(i, &key_names),
+            (alias, all) => all.is_empty() && is_only_key(alias),
+        };
         let (source_indexed, target_indexed) = (indexed(&source_indexes, &aliases.0), indexed(&target_indexes, &aliases.1));
         let key_names: Vec<String> = key_names.into_iter().cloned().collect();
         if !source_indexed {
@@ -131,6 +139,7 @@ impl Shape {
             rowids,
             rowid_is_key,
             key_is_indexed: source_indexed && target_indexed,
+            only_key_is_unique,
             condition,
         })
     }

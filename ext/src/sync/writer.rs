@@ -100,6 +100,8 @@ pub struct Writer<'a> {
     line: Stmt<'a>,
     /// Skips are told row by row in any case.
     every_line: bool,
+    /// The target's triggers see the rows.
+    triggers: bool,
     park: Stmt<'a>,
     /// What is written is what was read: no column transforms it, none is the target's own.
     exact: bool,
@@ -160,7 +162,7 @@ impl<'a> Writer<'a> {
         names: Names<'a>,
         undo: Option<Undo<'a>>,
         log: Option<Log>,
-        every_line: bool,
+        (every_line, triggers): (bool, bool),
     ) -> Result<Writer<'a>> {
         let table = qualified(schema, &shape.target.name);
         let set = |columns: &[(usize, &str)]| columns.iter().map(|(i, c)| format!("{} = ?{}", quote(c), i + 1)).collect::<Vec<_>>().join(", ");
@@ -187,6 +189,7 @@ impl<'a> Writer<'a> {
             log: log.map(|l| l.append(db).map(|q| (l, q))).transpose()?,
             line: Stmt::prepare(&delta.db, "INSERT INTO line VALUES(?)")?,
             every_line,
+            triggers,
             park: Stmt::prepare(&delta.db, "INSERT INTO parked VALUES(?, ?)")?,
             exact: shape.same_types() && shape.target_only.is_empty(),
             shape,
@@ -404,5 +407,9 @@ impl Sink for Writer<'_> {
 
     fn equal(&mut self) {
         self.tally.equal += 1;
+    }
+
+    fn takes_any_order(&self) -> bool {
+        self.shape.only_key_is_unique && !self.triggers && !self.every_line
     }
 }
