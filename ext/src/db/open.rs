@@ -1,7 +1,11 @@
 //! Opens a database file the way dbint always does: no surprise for the file, for its other users, or for the host.
-use crate::error::{Error, Kind, Result};
+use crate::{
+    error::{Error, Kind, Result},
+    kit::journal,
+};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use std::{
+    ffi::CStr,
     io::ErrorKind,
     path::Path,
     time::{Duration, SystemTime},
@@ -28,6 +32,18 @@ pub fn open_within(path: &Path, mode: Mode, wait: Duration) -> Result<Connection
     let db = if mode == Mode::Read { connect_to_look(path, wait)? } else { connect(path, mode, wait)? };
     check(&db).map_err(|e| describe(e, path))?;
     Ok(db)
+}
+
+/// Opens `path` for a transaction that changes many pages: its rollback journal is written in few pieces.
+pub fn open_to_change_much(path: &Path, mode: Mode) -> Result<Connection> {
+    let Some(layer) = journal::layer().filter(|_| mode != Mode::Read) else { return open(path, mode) };
+    let db = connect_through(path, mode, BUSY_TIMEOUT, Some(layer))?;
+    check(&db).map_err(|e| describe(e, path))?;
+    if journal::gathered(&db) {
+        return Ok(db);
+    }
+    drop(db);
+    open(path, mode)
 }
 
 /// Opens a file for looking, with an own patience.
@@ -139,6 +155,11 @@ fn wal_at_rest(path: &Path) -> bool {
 }
 
 fn connect(path: &Path, mode: Mode, wait: Duration) -> Result<Connection> {
+    connect_through(path, mode, wait, None)
+}
+
+/// `layer`: a file system layer other than SQLite's default.
+fn connect_through(path: &Path, mode: Mode, wait: Duration, layer: Option<&CStr>) -> Result<Connection> {
     let shown = path.display();
     let create = mode == Mode::Create;
     match std::fs::metadata(path) {
@@ -158,7 +179,11 @@ fn connect(path: &Path, mode: Mode, wait: Duration) -> Result<Connection> {
             Mode::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
             Mode::Create => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
         };
-    let db = Connection::open_with_flags(path, flags).map_err(|e| Error::from(e).context(&shown))?;
+    let opened = match layer {
+        Some(layer) => Connection::open_with_flags_and_vfs(path, flags, layer),
+        None => Connection::open_with_flags(path, flags),
+    };
+    let db = opened.map_err(|e| Error::from(e).context(&shown))?;
     settle(&db, wait).map_err(|e| e.context(&shown))?;
     Ok(db)
 }

@@ -71,6 +71,13 @@ pub fn uri_flag(db: &Connection, schema: &str, parameter: &str) -> Option<bool> 
     .ok()
 }
 
+/// What the layer below says of the disk that holds `main`: SQLITE_IOCAP_… bits.
+pub fn characteristics(db: &Connection) -> Option<c_int> {
+    let file = file_of(db, Part::Database)?;
+    // SAFETY: `file_of` gives an open file, whose methods are static.
+    unsafe { Some(((*(*file).pMethods).xDeviceCharacteristics?)(file)) }
+}
+
 /// Fills `into` from offset `at` of the file; the error is SQLite's code.
 ///
 /// The caller's transaction must keep others from writing there; the bytes are whatever the file holds.

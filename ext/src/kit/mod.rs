@@ -5,6 +5,7 @@ pub mod file;
 mod function;
 mod guard;
 mod interrupt;
+pub mod journal;
 mod lasting;
 mod options;
 #[cfg(test)]

@@ -137,7 +137,7 @@ impl<'c> Destination<'c> {
         }
         let file = target.file(host)?;
         let mut made = None;
-        let own = |path: &Path, mode| open::open(path, mode).at(place()).map(Writer::Own);
+        let own = |path: &Path, mode| open::open_to_change_much(path, mode).at(place()).map(Writer::Own);
         let (writer, schema) = match &target.place {
             Place::Server(_) => return Err(Error::unsupported(format!("{} is a server, and a sync writes SQLite files only", target.name))),
             Place::File(path) => {
