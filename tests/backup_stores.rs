@@ -17,7 +17,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering::Relaxed},
+        atomic::{AtomicI64, AtomicU16, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -121,15 +121,28 @@ struct Server {
     port: u16,
 }
 
+/// Below the ports the system hands out by itself: none of those that tests beside this one listen on gets between its choice
+/// and the server's start.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    loop {
+        let port = NEXT.fetch_add(1, Relaxed);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 impl Server {
     fn start(program: &Path, args: &dyn Fn(u16) -> Vec<String>) -> Server {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         // Azurite wants a Node; the machine may have none but the clients' own.
         let path = format!("{}:{}", client("newest/bin").display(), std::env::var("PATH").unwrap());
         let child = Command::new(program).args(args(port)).env("PATH", path).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let server = Server { child, port };
+        let mut server = Server { child, port };
         let until = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(server.child.try_wait().unwrap().is_none(), "{} ended", program.display());
             assert!(Instant::now() < until, "{} does not answer", program.display());
             std::thread::sleep(Duration::from_millis(100));
         }

@@ -261,7 +261,7 @@ pub fn carry(
         target: target.db(),
         target_schema: &to_schema,
         target_file: target.readable_file(&shape.target.name),
-        target_is_locked: !choice.dry_run,
+        target_hold: &target.hold,
         target_identity: &own_identity,
         there: there.as_ref(),
         delta: &delta,

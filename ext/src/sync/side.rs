@@ -10,7 +10,7 @@ use crate::{
         changelog,
         ident::{quote, same},
         open,
-        pages::{Snapshot, Why},
+        pages::{self, Pin, Snapshot, Why},
     },
     error::{At, Error, Kind, Result},
     hub::target::{Mode, Place, Target, file_of},
@@ -111,6 +111,26 @@ enum Writer<'c> {
     Host(&'c Connection),
 }
 
+/// What keeps the target as its connection sees it.
+pub enum Hold {
+    /// The write lock: nobody else commits.
+    Locked,
+    /// Nothing, as in a dry run: others see the same where they see that commit.
+    Seen(Pin),
+    Unknown,
+}
+
+impl Hold {
+    /// Whether another connection's snapshot shows what the target's own connection sees of committed rows.
+    pub fn covers(&self, other: &Snapshot) -> bool {
+        match self {
+            Hold::Locked => true,
+            Hold::Seen(pin) => other.sees(pin),
+            Hold::Unknown => false,
+        }
+    }
+}
+
 /// The target with its transaction; dropped before `commit`, everything is taken back.
 pub struct Destination<'c> {
     pub name: String,
@@ -120,6 +140,7 @@ pub struct Destination<'c> {
     /// The file was made for this sync.
     made: Option<PathBuf>,
     open: bool,
+    pub hold: Hold,
     /// Triggers and foreign keys as the host had them.
     before: Option<(bool, bool)>,
     /// Tables this transaction writes.
@@ -171,6 +192,7 @@ impl<'c> Destination<'c> {
             writer,
             made,
             open: false,
+            hold: Hold::Unknown,
             before: None,
             written: RefCell::default(),
             triggers: Cell::new(false),
@@ -198,12 +220,12 @@ impl<'c> Destination<'c> {
 
     /// Takes the write lock, so that what is compared is what will be changed. Reading only, it pins a snapshot.
     pub fn begin(&mut self, dry: bool) -> Result<()> {
-        let sql = match (&self.writer, dry) {
-            (Writer::Own(_), true) => "BEGIN",
-            (Writer::Own(_), false) => "BEGIN IMMEDIATE",
-            (Writer::Host(_), _) => "SAVEPOINT dbint_sync",
+        let begun = match (&self.writer, dry) {
+            (Writer::Own(db), true) => pages::begin_read(db).map(|pin| pin.map_or(Hold::Unknown, Hold::Seen)),
+            (Writer::Own(db), false) => db.execute_batch("BEGIN IMMEDIATE").map(|()| Hold::Locked).map_err(Into::into),
+            (Writer::Host(db), _) => db.execute_batch("SAVEPOINT dbint_sync").map(|()| Hold::Unknown).map_err(Into::into),
         };
-        self.db().execute_batch(sql).at(format!("target {}", self.name))?;
+        self.hold = begun.at(format!("target {}", self.name))?;
         self.open = true;
         if matches!(self.writer, Writer::Host(_)) && !dry {
             let switch = |c| self.db().db_config(c);

@@ -30,7 +30,7 @@ pub use diff::{Change, Diff, comparable};
 pub use index::Index;
 pub use reader::{PageReader, Window, open, open_damaged};
 pub use record::{Record, fields};
-pub use snapshot::{Snapshot, Why};
+pub use snapshot::{Pin, Snapshot, Why, begin_read};
 pub use space::{Space, spaces};
 pub use table::{Table, split};
 pub use tolerant::{Found, Salvage, Stray, salvage, salvage_page};

@@ -90,6 +90,30 @@ pub struct Snapshot {
     pub(super) pinned: bool,
 }
 
+/// Which commit a read transaction sees.
+pub struct Pin(Option<WalHeader>);
+
+/// Begins a read transaction on an own connection, and says which commit it sees; None where commits came too fast to tell.
+pub fn begin_read(db: &Connection) -> Result<Option<Pin>> {
+    touch(db)?;
+    let (before, pinned) = begin_pinned(db)?;
+    Ok(pinned.then_some(Pin(before)))
+}
+
+fn begin_pinned(db: &Connection) -> Result<(Option<WalHeader>, bool)> {
+    for _ in 1..TRIES {
+        let before = wal_header(db)?;
+        begin(db)?;
+        if wal_header(db)? == before {
+            return Ok((before, true));
+        }
+        db.execute_batch("COMMIT")?;
+    }
+    let before = wal_header(db)?;
+    begin(db)?;
+    Ok((before, false))
+}
+
 impl Snapshot {
     /// Opens `path` and begins; waits up to [`open::BUSY_TIMEOUT`] for a lock.
     pub fn begin(path: &Path) -> Result<Snapshot> {
@@ -110,17 +134,14 @@ impl Snapshot {
     pub fn of(db: Connection) -> Result<Snapshot> {
         db.execute_batch("PRAGMA query_only=1; PRAGMA mmap_size=0")?;
         touch(&db)?;
-        for _ in 1..TRIES {
-            let before = wal_header(&db)?;
-            begin(&db)?;
-            if wal_header(&db)? == before {
-                return Ok(Snapshot { db, before, pinned: true });
-            }
-            db.execute_batch("COMMIT")?;
-        }
-        let before = wal_header(&db)?;
-        begin(&db)?;
-        Ok(Snapshot { db, before, pinned: false })
+        let (before, pinned) = begin_pinned(&db)?;
+        Ok(Snapshot { db, before, pinned })
+    }
+
+    /// Whether this one sees that very commit. In rollback mode nobody commits while either holds its lock; in WAL mode equal
+    /// headers are one commit.
+    pub fn sees(&self, pin: &Pin) -> bool {
+        self.pinned && self.before == pin.0
     }
 
     /// A second snapshot of the very same content, for another thread; None where a commit came in between.

@@ -94,15 +94,15 @@ fn reach(c: &Compare<'_>, (left, right): (&str, &str)) -> Result<(i64, i64)> {
     Ok((first, last))
 }
 
-/// Connections for a second thread that see what the first ones see: the source's by its snapshot, the target's for its
-/// lock keeps all others from committing.
+/// Connections for a second thread that see what the first ones see: the source's by its snapshot, the target's by what
+/// holds it.
 fn second(c: &Compare<'_>) -> Option<(Snapshot, Snapshot)> {
     // A condition may ask for the time, which is one for each statement.
-    if c.shape.condition.is_some() || !c.target_is_locked || !threads_allowed() || !thread::available_parallelism().is_ok_and(|n| n.get() > 1) {
+    if c.shape.condition.is_some() || !threads_allowed() || !thread::available_parallelism().is_ok_and(|n| n.get() > 1) {
         return None;
     }
     let Reader::Own(source) = &c.source.reader else { return None };
-    let target = Snapshot::begin_within(c.target_file.ok()?, Duration::ZERO).ok()?;
+    let target = Snapshot::begin_within(c.target_file.ok()?, Duration::ZERO).ok().filter(|t| c.target_hold.covers(t))?;
     Some((source.again()?, target))
 }
 

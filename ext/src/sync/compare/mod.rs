@@ -25,7 +25,7 @@ use super::{
     delta::Delta,
     options::Method,
     shape::{Collation, Shape},
-    side::Source,
+    side::{Hold, Source},
 };
 use crate::{
     db::pages::Why,
@@ -42,8 +42,7 @@ pub struct Compare<'a> {
     pub target_schema: &'a str,
     /// The target's file, where an own connection may read its pages beside `target`.
     pub target_file: std::result::Result<&'a Path, Why>,
-    /// Nobody else commits to the target before the sync does.
-    pub target_is_locked: bool,
+    pub target_hold: &'a Hold,
     /// As change logs name the target.
     pub target_identity: &'a str,
     /// Of a sync in both directions.

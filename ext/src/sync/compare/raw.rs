@@ -35,6 +35,9 @@ pub fn walk<T>(
         Err(why) => return Ok(Err(why)),
     };
     let Ok(right) = Snapshot::begin_within(path, Duration::ZERO) else { return Ok(Err(Why::Busy)) };
+    if !c.target_hold.covers(&right) {
+        return Ok(Err(Why::Moving));
+    }
     if let Err(why) = comparable(left, &s.source.name, &right, &s.target.name) {
         return Ok(Err(why));
     }
