@@ -59,15 +59,15 @@ pub trait Sink {
     fn left(&mut self, n: u64);
     /// A pair that a walk of pages took for different, for its bytes are.
     fn equal(&mut self);
-    /// Changes and insertions may come mixed.
+    /// Deletions, changes and insertions may come mixed.
     fn takes_any_order(&self) -> bool {
         false
     }
 }
 
 /// Hands every difference to `sink`: deletions, then changes, then insertions, so that no unique value stands in the way
-/// of its successor longer than it must. Where none can, changes and insertions come as their rows lie: a page that holds
-/// both is read, journalled and written once.
+/// of its successor longer than it must. Where none can, they come as their rows lie: a page is read, journalled and
+/// written once.
 pub fn judge<'c>(
     delta: &Delta,
     shape: &Shape,
@@ -82,45 +82,51 @@ pub fn judge<'c>(
         false if choice.delete.is_none() => 1,
         false => 2,
     };
-    let mut q = Stmt::prepare(&delta.db, "SELECT t, at, there FROM gone WHERE known >= ?")?;
-    q.bind(1, Field::Int(least))?;
-    while q.step()? {
-        tick()?;
-        let t = Spot::of(q.field(0));
-        need(target.seek(&t)?)?;
-        let (action, conflict) = deletion(shape, choice, target, q.field(1), There::of(q.field(2)))?;
-        sink.row(Judged { action, conflict, s: None, t: Some(t), source, target, shape })?;
-    }
     let mut q = Stmt::prepare(&delta.db, "SELECT count(*) FROM gone WHERE known < ?")?;
     q.bind(1, Field::Int(least))?;
     q.step()?;
     sink.left(q.int(0) as u64);
     let any_order = sink.takes_any_order();
+    let mut gone = Stmt::prepare(&delta.db, "SELECT t, at, there FROM gone WHERE known >= ? ORDER BY t")?;
+    gone.bind(1, Field::Int(least))?;
     let mut pairs = Stmt::prepare(&delta.db, "SELECT s, t, there FROM pair")?;
     let mut news = Stmt::prepare(&delta.db, "SELECT s, at, there FROM new")?;
-    let (mut more_pairs, mut more_news) = (pairs.step()?, news.step()?);
-    while more_pairs || more_news {
+    let mut more = (gone.step()?, pairs.step()?, news.step()?);
+    loop {
+        // A new row goes where its rowid is free in the target, too. Walks leave all lists in this order.
+        let places = [more.0.then(|| gone.int(0)), more.1.then(|| pairs.int(1)), more.2.then(|| news.int(0))];
+        let waiting = places.into_iter().zip([Action::Delete, Action::Update, Action::Insert]).filter_map(|(place, what)| Some((place?, what)));
+        // Of equals the first: at one place, the old row goes before the new one comes.
+        let Some((_, next)) = waiting.min_by_key(|(place, _)| any_order.then_some(*place)) else { return Ok(()) };
         tick()?;
-        // A new row goes where its rowid is free in the target, too. Walks leave both lists in this order.
-        if more_pairs && !(any_order && more_news && news.int(0) < pairs.int(1)) {
-            let (s, t) = (Spot::of(pairs.field(0)), Spot::of(pairs.field(1)));
-            need(source.seek(&s)? && target.seek(&t)?)?;
-            if (0..shape.columns.len()).all(|i| source.field(i) == target.field(i)) {
-                sink.equal();
-            } else {
-                let (action, conflict) = pair(shape, source, target, There::of(pairs.field(2)))?;
-                sink.row(Judged { action, conflict, s: Some(s), t: Some(t), source, target, shape })?;
+        match next {
+            Action::Delete => {
+                let t = Spot::of(gone.field(0));
+                need(target.seek(&t)?)?;
+                let (action, conflict) = deletion(shape, choice, target, gone.field(1), There::of(gone.field(2)))?;
+                sink.row(Judged { action, conflict, s: None, t: Some(t), source, target, shape })?;
+                more.0 = gone.step()?;
             }
-            more_pairs = pairs.step()?;
-        } else {
-            let s = Spot::of(news.field(0));
-            need(source.seek(&s)?)?;
-            let (action, conflict) = insertion(shape, source, news.field(1), There::of(news.field(2)))?;
-            sink.row(Judged { action, conflict, s: Some(s), t: None, source, target, shape })?;
-            more_news = news.step()?;
+            Action::Insert => {
+                let s = Spot::of(news.field(0));
+                need(source.seek(&s)?)?;
+                let (action, conflict) = insertion(shape, source, news.field(1), There::of(news.field(2)))?;
+                sink.row(Judged { action, conflict, s: Some(s), t: None, source, target, shape })?;
+                more.2 = news.step()?;
+            }
+            Action::Update | Action::Skip => {
+                let (s, t) = (Spot::of(pairs.field(0)), Spot::of(pairs.field(1)));
+                need(source.seek(&s)? && target.seek(&t)?)?;
+                if (0..shape.columns.len()).all(|i| source.field(i) == target.field(i)) {
+                    sink.equal();
+                } else {
+                    let (action, conflict) = pair(shape, source, target, There::of(pairs.field(2)))?;
+                    sink.row(Judged { action, conflict, s: Some(s), t: Some(t), source, target, shape })?;
+                }
+                more.1 = pairs.step()?;
+            }
         }
     }
-    Ok(())
 }
 
 /// Both sides are held by locks: a row cannot vanish.

@@ -202,7 +202,10 @@ pub fn carry(
             let receipt = would_create(source, from, choice, ends)?;
             return Ok(Carried { receipt, delta, keys: None, changed: false });
         }
-        None => (create::table(source.db(), &source.schema, &from, target.db(), &to_schema).at(place())?, true),
+        None => {
+            target.writes(&from.name)?;
+            (create::table(source.db(), &source.schema, &from, target.db(), &to_schema).at(place())?, true)
+        }
     };
     let shape = Shape::of(source.db(), &source.schema, target.db(), &to_schema, from, to, choice)?;
     let mut r = Receipt::begin(&shape, choice, source, target);

@@ -208,10 +208,11 @@ impl<'c> Destination<'c> {
 
     /// The file, where another own connection sees the very rows of `table` that this one sees: those that were committed.
     pub fn readable_file(&self, table: &str) -> std::result::Result<&Path, Why> {
-        let written = || self.triggers.get() || ledger::is_own(table) || changelog::is_own(table) || self.written.borrow().iter().any(|t| same(t, table));
+        let listed = || self.written.borrow().iter().any(|t| same(t, table));
+        let by_the_way = |db: &Connection| db.total_changes() > 0 && (self.triggers.get() || ledger::is_own(table) || changelog::is_own(table));
         match (&self.writer, &self.file) {
             // An own connection is made for one transaction: what it ever changed is not committed.
-            (Writer::Own(db), Some(_)) if db.total_changes() > 0 && written() => Err(Why::Uncommitted),
+            (Writer::Own(db), Some(_)) if listed() || by_the_way(db) => Err(Why::Uncommitted),
             (Writer::Own(_), Some(f)) => Ok(f),
             (Writer::Own(_), None) => Err(Why::NoFile),
             (Writer::Host(_), _) => Err(Why::HostTransaction),
@@ -236,7 +237,7 @@ impl<'c> Destination<'c> {
         Ok(())
     }
 
-    /// Before the first row of `table` is written.
+    /// Before `table` is made, or its first row is written.
     ///
     /// A page that leaves the cache before the commit may be read and written again, and each cacheful costs an fsync.
     pub fn writes(&self, table: &str) -> Result<()> {
