@@ -19,8 +19,8 @@ const SOURCE: &str = "dbint_source";
 
 /// Attaches the source to the target's connection, or says why not. Inside the transaction: begun afterwards, it would lock
 /// the source for writing, too.
-fn attach(source: &Source<'_>, target: &Destination<'_>, table: &str) -> std::result::Result<(), String> {
-    let (Reader::Own(_), Some(file), Ok(_)) = (&source.reader, &source.file, target.readable_file(table)) else {
+fn attach(source: &Source<'_>, target: &Destination<'_>) -> std::result::Result<(), String> {
+    let (Reader::Own(_), Some(file), true) = (&source.reader, &source.file, target.is_own()) else {
         return Err("transfer: one side is read or written by the caller's own connection".into());
     };
     let sql = format!("ATTACH {} AS {SOURCE}", literal(&file.to_string_lossy()));
@@ -46,7 +46,7 @@ pub fn run(source: &Source<'_>, to: &Destination<'_>, shape: &Shape, choice: &Ch
         // Attached, the source stays locked until the commit, and the hub, which may be the same file, could not be written before.
         Some("transfer: several tables are committed together".into())
     } else if alike {
-        attach(source, to, &shape.target.name).err()
+        attach(source, to).err()
     } else {
         Some("transfer: the tables are not made alike, or only some rows or columns are asked for".into())
     };

@@ -206,6 +206,11 @@ impl<'c> Destination<'c> {
         }
     }
 
+    /// Written by a connection made for this sync.
+    pub fn is_own(&self) -> bool {
+        matches!(self.writer, Writer::Own(_))
+    }
+
     /// The file, where another own connection sees the very rows of `table` that this one sees: those that were committed.
     pub fn readable_file(&self, table: &str) -> std::result::Result<&Path, Why> {
         let listed = || self.written.borrow().iter().any(|t| same(t, table));
@@ -260,7 +265,7 @@ impl<'c> Destination<'c> {
 
     pub fn commit(mut self) -> Result<()> {
         self.restore();
-        let sql = if matches!(self.writer, Writer::Own(_)) { "COMMIT" } else { "RELEASE dbint_sync" };
+        let sql = if self.is_own() { "COMMIT" } else { "RELEASE dbint_sync" };
         self.db().execute_batch(sql).at(format!("target {}", self.name))?;
         self.open = false;
         self.made = None;
@@ -280,7 +285,7 @@ impl Drop for Destination<'_> {
     fn drop(&mut self) {
         self.restore();
         if self.open {
-            let sql = if matches!(self.writer, Writer::Own(_)) { "ROLLBACK" } else { "ROLLBACK TO dbint_sync; RELEASE dbint_sync" };
+            let sql = if self.is_own() { "ROLLBACK" } else { "ROLLBACK TO dbint_sync; RELEASE dbint_sync" };
             // An error may have ended the transaction already: then there is nothing to take back.
             let _ = self.db().execute_batch(sql);
         }
