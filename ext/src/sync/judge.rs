@@ -3,6 +3,7 @@
 //! By timestamp, the newer row wins. A side without a timestamp is older than one with. Where both sides say the same
 //! time, or neither says any, and the rows differ, the source wins and the target's row is kept as a conflict.
 use super::{
+    ahead::BATCH,
     delta::{Delta, Spot},
     options::{Choice, Policy},
     rows::Finder,
@@ -10,10 +11,11 @@ use super::{
     timestamp::micros,
 };
 use crate::{
+    db::record,
     error::{Error, Kind, Result},
     kit::{Field, Stmt},
 };
-use std::cmp::Ordering;
+use std::{cmp::Ordering, mem};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
@@ -86,52 +88,102 @@ pub fn judge<'c>(
     q.bind(1, Field::Int(least))?;
     q.step()?;
     sink.left(q.int(0) as u64);
-    let any_order = sink.takes_any_order();
-    let mut gone = Stmt::prepare(&delta.db, "SELECT t, at, there FROM gone WHERE known >= ? ORDER BY t")?;
-    gone.bind(1, Field::Int(least))?;
-    let mut pairs = Stmt::prepare(&delta.db, "SELECT s, t, there FROM pair")?;
-    let mut news = Stmt::prepare(&delta.db, "SELECT s, at, there FROM new")?;
-    let mut more = (gone.step()?, pairs.step()?, news.step()?);
-    loop {
-        // A new row goes where its rowid is free in the target, too. Walks leave all lists in this order.
-        let places = [more.0.then(|| gone.int(0)), more.1.then(|| pairs.int(1)), more.2.then(|| news.int(0))];
-        let waiting = places.into_iter().zip([Action::Delete, Action::Update, Action::Insert]).filter_map(|(place, what)| Some((place?, what)));
-        // Of equals the first: at one place, the old row goes before the new one comes.
-        let Some((_, next)) = waiting.min_by_key(|(place, _)| any_order.then_some(*place)) else { return Ok(()) };
-        tick()?;
-        match next {
-            Action::Delete => {
-                let t = Spot::of(gone.field(0));
-                need(target.seek(&t)?)?;
-                let (action, conflict) = deletion(shape, choice, target, gone.field(1), There::of(gone.field(2)))?;
-                sink.row(Judged { action, conflict, s: None, t: Some(t), source, target, shape })?;
-                more.0 = gone.step()?;
+    let mut list = Differences::of(delta, least, sink.takes_any_order())?;
+    let mut next = list.batch()?;
+    let announce = |source: &mut Finder<'c>, batch: &[Difference]| source.announce(batch.iter().filter_map(|d| d.s.clone()).collect());
+    announce(source, &next);
+    while !next.is_empty() {
+        let now = mem::replace(&mut next, list.batch()?);
+        announce(source, &next);
+        for Difference { s, t, at, there } in now {
+            tick()?;
+            let at = at.as_deref().map(record::decode).transpose()?.and_then(|row| row.first().copied()).unwrap_or(Field::Null);
+            let found = s.as_ref().map_or(Ok(true), |s| source.seek(s))? && t.as_ref().map_or(Ok(true), |t| target.seek(t))?;
+            // Both sides are held by locks: a row cannot vanish.
+            if !found {
+                return Err(Error::internal("a row vanished from a locked table"));
             }
-            Action::Insert => {
-                let s = Spot::of(news.field(0));
-                need(source.seek(&s)?)?;
-                let (action, conflict) = insertion(shape, source, news.field(1), There::of(news.field(2)))?;
-                sink.row(Judged { action, conflict, s: Some(s), t: None, source, target, shape })?;
-                more.2 = news.step()?;
-            }
-            Action::Update | Action::Skip => {
-                let (s, t) = (Spot::of(pairs.field(0)), Spot::of(pairs.field(1)));
-                need(source.seek(&s)? && target.seek(&t)?)?;
-                if (0..shape.columns.len()).all(|i| source.field(i) == target.field(i)) {
+            let (action, conflict) = match (&s, &t) {
+                (Some(_), Some(_)) if (0..shape.columns.len()).all(|i| source.field(i) == target.field(i)) => {
                     sink.equal();
-                } else {
-                    let (action, conflict) = pair(shape, source, target, There::of(pairs.field(2)))?;
-                    sink.row(Judged { action, conflict, s: Some(s), t: Some(t), source, target, shape })?;
+                    continue;
                 }
-                more.1 = pairs.step()?;
-            }
+                (Some(_), Some(_)) => pair(shape, source, target, there)?,
+                (None, _) => deletion(shape, choice, target, at, there)?,
+                (Some(_), None) => insertion(shape, source, at, there)?,
+            };
+            sink.row(Judged { action, conflict, s, t, source, target, shape })?;
         }
     }
+    Ok(())
 }
 
-/// Both sides are held by locks: a row cannot vanish.
-fn need(found: bool) -> Result<()> {
-    if found { Ok(()) } else { Err(Error::internal("a row vanished from a locked table")) }
+/// One row that differs: of both sides, or of one of them.
+struct Difference {
+    s: Option<Spot>,
+    t: Option<Spot>,
+    /// When the other side deleted it, as a record of one value.
+    at: Option<Vec<u8>>,
+    there: There,
+}
+
+/// The differences in the order in which they are judged.
+struct Differences<'d> {
+    gone: Stmt<'d>,
+    pairs: Stmt<'d>,
+    news: Stmt<'d>,
+    /// Which of the three stand on a row.
+    more: [bool; 3],
+    any_order: bool,
+}
+
+impl<'d> Differences<'d> {
+    fn of(delta: &'d Delta, least: i64, any_order: bool) -> Result<Differences<'d>> {
+        let mut gone = Stmt::prepare(&delta.db, "SELECT t, at, there FROM gone WHERE known >= ? ORDER BY t")?;
+        gone.bind(1, Field::Int(least))?;
+        let mut pairs = Stmt::prepare(&delta.db, "SELECT s, t, there FROM pair")?;
+        let mut news = Stmt::prepare(&delta.db, "SELECT s, at, there FROM new")?;
+        let more = [gone.step()?, pairs.step()?, news.step()?];
+        Ok(Differences { gone, pairs, news, more, any_order })
+    }
+
+    /// The next ones; none after the last.
+    fn batch(&mut self) -> Result<Vec<Difference>> {
+        let mut batch = vec![];
+        while batch.len() < BATCH {
+            let Some(d) = self.advance()? else { break };
+            batch.push(d);
+        }
+        Ok(batch)
+    }
+
+    fn advance(&mut self) -> Result<Option<Difference>> {
+        let Differences { gone, pairs, news, more: [more_gone, more_pairs, more_news], any_order } = self;
+        // A new row goes where its rowid is free in the target, too. Walks leave all lists in this order.
+        let places = [more_gone.then(|| gone.int(0)), more_pairs.then(|| pairs.int(1)), more_news.then(|| news.int(0))];
+        let waiting = places.into_iter().zip([Action::Delete, Action::Update, Action::Insert]).filter_map(|(place, what)| Some((place?, what)));
+        // Of equals the first: at one place, the old row goes before the new one comes.
+        let Some((_, next)) = waiting.min_by_key(|(place, _)| any_order.then_some(*place)) else { return Ok(None) };
+        let spot = |q: &Stmt<'_>, i| Some(Spot::of(q.field(i)));
+        let at = |q: &Stmt<'_>| Some(q.field(1)).filter(|f| !matches!(f, Field::Null)).map(|f| record::encode([f]));
+        Ok(Some(match next {
+            Action::Delete => {
+                let d = Difference { s: None, t: spot(gone, 0), at: at(gone), there: There::of(gone.field(2)) };
+                *more_gone = gone.step()?;
+                d
+            }
+            Action::Insert => {
+                let d = Difference { s: spot(news, 0), t: None, at: at(news), there: There::of(news.field(2)) };
+                *more_news = news.step()?;
+                d
+            }
+            Action::Update | Action::Skip => {
+                let d = Difference { s: spot(pairs, 0), t: spot(pairs, 1), at: None, there: There::of(pairs.field(2)) };
+                *more_pairs = pairs.step()?;
+                d
+            }
+        }))
+    }
 }
 
 /// Of a sync in both directions: whether the target changed the row, too, since both last met.

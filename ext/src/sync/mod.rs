@@ -1,4 +1,5 @@
 //! Carrying tables from one database into another, with a preview, a receipt and an undo.
+mod ahead;
 mod atomic;
 mod compare;
 mod create;

@@ -1,11 +1,13 @@
 //! Rows of both sides by their spot, and whether two rows or two keys are the same.
 use super::{
+    ahead::{Ahead, BATCH},
     delta::Spot,
     shape::{Collation, Shape},
 };
 use crate::{
     db::{
         ident::{list, qualified},
+        pages::Snapshot,
         record,
     },
     error::Result,
@@ -20,6 +22,10 @@ pub struct Finder<'c> {
     /// Gives the spot of the row with a key; None where a whole row is its own name.
     by_key: Option<Stmt<'c>>,
     width: usize,
+    sql: String,
+    ahead: Option<Ahead>,
+    /// What another thread may read ahead, as soon as that is worth one.
+    snapshot: Option<&'c Snapshot>,
 }
 
 impl<'c> Finder<'c> {
@@ -38,27 +44,52 @@ impl<'c> Finder<'c> {
         let by_key = shape.by_key(key.iter().copied(), 1);
         let place = rowid.map_or_else(|| by_key.clone(), |r| format!("{r} = ?1"));
         let spot = rowid.map_or_else(|| list(key.iter().copied()), str::to_owned);
+        let sql = format!("SELECT {columns} FROM {table} WHERE {place}");
         Ok(Finder {
-            by_spot: Stmt::prepare(db, &format!("SELECT {columns} FROM {table} WHERE {place}"))?,
+            by_spot: Stmt::prepare(db, &sql)?,
             by_key: if key.is_empty() { None } else { Some(Stmt::prepare(db, &format!("SELECT {spot} FROM {table} WHERE {by_key}"))?) },
             width,
+            sql,
+            ahead: None,
+            snapshot: None,
         })
+    }
+
+    /// Rows that are announced may be read ahead from `snapshot`, which this one reads.
+    pub fn read_ahead(&mut self, snapshot: &'c Snapshot) {
+        self.snapshot = Some(snapshot);
+    }
+
+    /// The rows sought next, in this order.
+    pub fn announce(&mut self, spots: Vec<Spot>) {
+        if spots.len() == BATCH
+            && let Some(snapshot) = self.snapshot.take()
+        {
+            self.ahead = Ahead::begin(snapshot, self.sql.clone(), self.width);
+        }
+        if let Some(ahead) = &mut self.ahead {
+            ahead.announce(spots);
+        }
     }
 
     /// Stands on the row; false where it is not there.
     pub fn seek(&mut self, spot: &Spot) -> Result<bool> {
         self.by_spot.reset();
+        if self.ahead.as_mut().is_some_and(|a| a.seek(spot)) {
+            return Ok(true);
+        }
         bind_spot(&mut self.by_spot, 1, spot)?;
         self.by_spot.step()
     }
 
     /// The row last sought.
+    #[inline]
     pub fn field(&self, i: usize) -> Field<'_> {
-        self.by_spot.field(i)
+        self.ahead.as_ref().and_then(|a| a.field(i)).unwrap_or_else(|| self.by_spot.field(i))
     }
 
     pub fn fields(&self) -> impl Iterator<Item = Field<'_>> {
-        (0..self.width).map(|i| self.by_spot.field(i))
+        (0..self.width).map(|i| self.field(i))
     }
 
     pub fn image(&self) -> Vec<u8> {

@@ -11,7 +11,7 @@ use super::{
     refill,
     rows::Finder,
     shape::{self, Shape},
-    side::{Destination, Source, identity, refuse_same},
+    side::{Destination, Reader, Source, identity, refuse_same},
     writer::{DryRun, Names, Tally, Writer},
 };
 use crate::{
@@ -278,6 +278,9 @@ pub fn carry(
     r.tracked = end.is_some();
     let by_log = method == Method::ChangeLog;
     let mut from_rows = Finder::source(source.db(), &source.schema, &shape)?;
+    if let Reader::Own(snapshot) = &source.reader {
+        from_rows.read_ahead(snapshot);
+    }
     if choice.dry_run {
         let mut to_rows = Finder::target(target.db(), &to_schema, &shape)?;
         let mut seen = DryRun { tally: Tally::default(), preview };
