@@ -8,7 +8,7 @@
 //! 64 incremental vacuum          68 application_id 92 version valid for       96 SQLite version
 //! ```
 use crate::error::{Error, Kind, Result};
-use crate::kit::peek;
+use crate::kit::{Peeked, peek};
 use std::path::Path;
 
 pub const LENGTH: usize = 100;
@@ -50,11 +50,16 @@ pub enum Kin {
     Other,
 }
 
-/// Reads the header of `path` through SQLite's VFS.
+/// Reads the header of `path` without opening the database.
 pub fn read(path: &Path) -> Result<Kin> {
+    Ok(look(path)?.0)
+}
+
+/// As `read`; also tells length and time of the file.
+pub fn look(path: &Path) -> Result<(Kin, Peeked)> {
     let mut buf = [0; LENGTH];
-    let (n, length) = peek(path, &mut buf)?;
-    Ok(parse(buf.get(..n).unwrap_or_default(), length))
+    let peeked = peek(path, &mut buf)?;
+    Ok((parse(buf.get(..peeked.read).unwrap_or_default(), peeked.length), peeked))
 }
 
 /// As `read`; anything but a sound header is an error.

@@ -1,7 +1,7 @@
 //! The same work on many databases at once: a thread per core, each with connections of its own, watched from the
 //! caller's thread, which passes on Ctrl-C and ends what takes too long.
 use crate::error::{Error, Kind, Result};
-use crate::kit::{Interrupt, caught, threads_allowed};
+use crate::kit::{Interrupt, caught, leave_descriptors, threads_allowed};
 use rusqlite::{Connection, InterruptHandle};
 use std::{
     sync::{
@@ -59,6 +59,16 @@ impl Drop for Watched<'_> {
 /// Runs `work` on every item and returns the results in the items' order. A panic in one is that item's error.
 /// Items are taken in their order: put the largest first. Fails as a whole only when the user interrupts.
 pub fn each<T: Sync, R: Send>(host: &Connection, items: &[T], work: impl Fn(&T, &Watch) -> R + Sync) -> Result<Vec<Result<R>>> {
+    on_threads(host, items, || (), work)
+}
+
+/// As [`each`], for a look at the first bytes of files: the work must not call SQLite.
+pub fn each_peeking<T: Sync, R: Send>(host: &Connection, items: &[T], work: impl Fn(&T) -> R + Sync) -> Result<Vec<Result<R>>> {
+    on_threads(host, items, leave_descriptors, |item, _| work(item))
+}
+
+/// `begin` runs first in each thread of ours.
+fn on_threads<T: Sync, R: Send>(host: &Connection, items: &[T], begin: fn(), work: impl Fn(&T, &Watch) -> R + Sync) -> Result<Vec<Result<R>>> {
     let mut interrupt = Interrupt::of(host)?;
     let one = |item: &T, watch: &Watch| caught(|| work(item, watch)).map_err(|what| Error::internal(format!("internal error: {what}")));
     if !threads_allowed() {
@@ -77,6 +87,7 @@ pub fn each<T: Sync, R: Send>(host: &Connection, items: &[T], work: impl Fn(&T, 
             let (next, stop, one) = (&next, &stop, &one);
             // A host that has no thread left to give: the others do the work.
             let _ = thread::Builder::new().name("dbint".into()).spawn_scoped(scope, move || {
+                begin();
                 // All at the end: to wake the caller for each of ten thousand small results costs more than the work.
                 let mut done = vec![];
                 while !stop.load(Ordering::Relaxed) {

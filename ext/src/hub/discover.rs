@@ -3,7 +3,7 @@ use crate::db::{
     copy::with_suffix,
     header::{self, Header, Kin},
     open,
-    parallel::{Watch, each},
+    parallel::{Watch, each, each_peeking},
     schema,
     size::Bytes,
     time,
@@ -105,11 +105,20 @@ pub fn discover(host: &Connection, dir: &Path, count: bool) -> Result<Vec<Found>
         return Err(Error::argument(format!("\"{}\" is not a directory", dir.display())));
     }
     let (files, companions, mut found) = walk(host, dir)?;
-    let looked = each(host, &files, |path, watch| look(path, &companions, count, watch))?;
+    let looked = each_peeking(host, &files, |path| look(path, &companions))?;
     for (path, result) in files.iter().zip(looked) {
         match result {
             Ok(one) => found.extend(one),
             Err(e) => found.push(Found::labelled(path, Status::Unreadable, e.message)),
+        }
+    }
+    if count {
+        let counted = each(host, &found, |f, watch| f.header.as_ref().map(|_| counts_of_file(&f.path, watch)))?;
+        for (f, counts) in found.iter_mut().zip(counted) {
+            match counts.and_then(Option::transpose) {
+                Ok(counts) => f.counts = counts,
+                Err(e) => (f.status, f.detail) = (Status::of(&e), Some(e.message)),
+            }
         }
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));
@@ -166,10 +175,10 @@ fn walk(host: &Connection, dir: &Path) -> Result<Walked> {
 }
 
 /// None for a file that neither is a database nor calls itself one.
-fn look(path: &Path, companions: &HashSet<PathBuf>, count: bool, watch: &Watch) -> Option<Found> {
+fn look(path: &Path, companions: &HashSet<PathBuf>) -> Option<Found> {
     let promised = promises_a_database(path);
-    let kin = match header::read(path) {
-        Ok(kin) => kin,
+    let (kin, peeked) = match header::look(path) {
+        Ok(looked) => looked,
         Err(_) if !promised => return None,
         Err(e) if !path.exists() => return Some(Found::labelled(path, Status::Vanished, e.message)),
         Err(e) => return Some(Found::labelled(path, Status::Unreadable, e.message)),
@@ -177,14 +186,9 @@ fn look(path: &Path, companions: &HashSet<PathBuf>, count: bool, watch: &Watch) 
     if !promised && matches!(kin, Kin::Other | Kin::Empty) {
         return None;
     }
-    let meta = std::fs::metadata(path).ok();
-    let has_wal = companions.contains(&with_suffix(path, "-wal"));
+    let has_wal = !companions.is_empty() && companions.contains(&with_suffix(path, "-wal"));
     let wal = if has_wal { std::fs::metadata(with_suffix(path, "-wal")).map_or(0, |m| m.len()) } else { 0 };
-    let mut found = Found {
-        bytes: Bytes { database: meta.as_ref().map_or(0, std::fs::Metadata::len), wal },
-        modified: meta.and_then(|m| m.modified().ok()).map(stored),
-        ..Found::labelled(path, Status::Ok, None)
-    };
+    let mut found = Found { bytes: Bytes { database: peeked.length, wal }, modified: peeked.modified.map(stored), ..Found::labelled(path, Status::Ok, None) };
     let (status, detail) = match kin {
         Kin::Empty => (Status::Empty, None),
         Kin::Other => (Status::NotADatabase, Some("no SQLite header: another format, or encrypted".to_owned())),
@@ -196,12 +200,6 @@ fn look(path: &Path, companions: &HashSet<PathBuf>, count: bool, watch: &Watch) 
         }
     };
     (found.status, found.detail) = (status, detail);
-    if count && found.header.is_some() {
-        match counts_of_file(path, watch) {
-            Ok(counts) => found.counts = Some(counts),
-            Err(e) => (found.status, found.detail) = (Status::of(&e), Some(e.message)),
-        }
-    }
     Some(found)
 }
 

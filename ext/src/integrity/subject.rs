@@ -229,8 +229,8 @@ impl Files {
 /// The header, by way of SQLite: closing a descriptor of ours would drop the locks of every connection of this process.
 fn first_bytes(path: &Path) -> Option<Vec<u8>> {
     let mut bytes = vec![0; 100];
-    let (n, _) = crate::kit::peek(path, &mut bytes).ok()?;
-    (n == bytes.len()).then_some(bytes)
+    let read = crate::kit::peek(path, &mut bytes).ok()?.read;
+    (read == bytes.len()).then_some(bytes)
 }
 
 /// Whether the caller's connection has this file open: then only SQLite may read it.

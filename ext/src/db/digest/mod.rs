@@ -1,6 +1,7 @@
 //! What a table holds, as one short text: equal content, equal digest, whatever the order, page size, encoding or rowids.
 //!
 //! Hashed are the writable columns in declared order, by type and value; generated columns follow from them.
+mod cursors;
 #[cfg(test)]
 mod proof;
 mod raw;
@@ -10,12 +11,11 @@ pub use sum::{Algorithm, Sum};
 
 use crate::{
     db::{
-        ident::{list, qualified},
         pages::{Snapshot, Why},
-        schema::{self, Table},
+        schema,
     },
     error::{Error, Result},
-    kit::{Interrupt, Stmt},
+    kit::Interrupt,
 };
 use rusqlite::Connection;
 
@@ -41,23 +41,24 @@ pub struct Digest {
 pub fn table(db: &Connection, schema: &str, name: &str, algorithm: Algorithm, method: Method, interrupt: &mut Interrupt<'_>) -> Result<Digest> {
     let table = schema::table(db, schema, name)?;
     let mut sum = Sum::new(algorithm);
-    if method == Method::Cursors {
-        by_cursor(db, schema, &table, &mut sum, &mut || interrupt.tick())?;
-        return Ok(Digest { rows: sum.rows(), hex: sum.hex(), why: None });
-    }
-    let why = match Snapshot::beside(db, schema) {
-        Err(why) => why,
-        Ok(snapshot) => match raw::add(&snapshot, &table, &mut sum, &mut || interrupt.tick())? {
+    let snapshot = Snapshot::beside(db, schema);
+    let why = match &snapshot {
+        _ if method == Method::Cursors => None,
+        Err(why) => Some(*why),
+        Ok(snapshot) => match raw::add(snapshot, &table, &mut sum, &mut || interrupt.tick())? {
             Ok(()) => return Ok(Digest { rows: sum.rows(), hex: sum.hex(), why: None }),
-            Err(why) => why,
+            Err(why) => Some(why),
         },
     };
-    if method == Method::Pages {
+    if let (Method::Pages, Some(why)) = (method, why) {
         return Err(Error::unsupported(format!("pages of \"{name}\" cannot be read directly: {why}")));
     }
     let mut sum = Sum::new(algorithm);
-    by_cursor(db, schema, &table, &mut sum, &mut || interrupt.tick())?;
-    Ok(Digest { rows: sum.rows(), hex: sum.hex(), why: Some(why) })
+    match &snapshot {
+        Ok(snapshot) => cursors::add_snapshot(snapshot, &table, &mut sum, &mut || interrupt.tick())?,
+        Err(_) => cursors::add(db, schema, &table, &mut sum, &mut || interrupt.tick())?,
+    }
+    Ok(Digest { rows: sum.rows(), hex: sum.hex(), why })
 }
 
 /// The digest of a table as a snapshot sees it.
@@ -70,7 +71,7 @@ pub fn of_snapshot(snapshot: &Snapshot, name: &str, tick: &mut dyn FnMut() -> Re
         Err(why) => why,
     };
     let mut sum = Sum::new(Algorithm::Fast);
-    by_cursor(db, "main", &table, &mut sum, tick)?;
+    cursors::add_snapshot(snapshot, &table, &mut sum, tick)?;
     Ok(Digest { rows: sum.rows(), hex: sum.hex(), why: Some(why) })
 }
 
@@ -78,21 +79,6 @@ pub fn of_snapshot(snapshot: &Snapshot, name: &str, tick: &mut dyn FnMut() -> Re
 pub fn of_rows(db: &Connection, schema: &str, name: &str, tick: &mut dyn FnMut() -> Result<()>) -> Result<Digest> {
     let table = schema::table(db, schema, name)?;
     let mut sum = Sum::new(Algorithm::Fast);
-    by_cursor(db, schema, &table, &mut sum, tick)?;
+    cursors::add(db, schema, &table, &mut sum, tick)?;
     Ok(Digest { rows: sum.rows(), hex: sum.hex(), why: None })
-}
-
-/// Adds every row by SQL, to a sum of the same kind.
-fn by_cursor(db: &Connection, schema: &str, table: &Table, sum: &mut Sum, tick: &mut dyn FnMut() -> Result<()>) -> Result<()> {
-    let columns = list(table.writable().map(|c| c.name.as_str()));
-    let mut q = Stmt::prepare(db, &format!("SELECT {columns} FROM {}", qualified(schema, &table.name)))?;
-    let n = q.columns();
-    while q.step()? {
-        for i in 0..n {
-            sum.field(q.field(i));
-        }
-        sum.add();
-        tick()?;
-    }
-    Ok(())
 }

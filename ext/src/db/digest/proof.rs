@@ -24,6 +24,10 @@ fn both(db: &Connection, table: &str) -> std::result::Result<String, String> {
             }
             Ok(pages) => assert_eq!((&pages.hex, pages.rows), (&cursors.hex, cursors.rows), "{table} {algorithm:?}"),
         }
+        if algorithm == Algorithm::Fast {
+            let one_thread = of_rows(db, "main", table, &mut || Ok(())).unwrap();
+            assert_eq!((one_thread.hex, one_thread.rows), (cursors.hex.clone(), cursors.rows), "{table}");
+        }
         hexes.push(cursors.hex);
     }
     Ok(hexes.concat())
