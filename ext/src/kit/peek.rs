@@ -125,8 +125,9 @@ unsafe fn head(file: *mut ffi::sqlite3_file, buf: &mut [u8]) -> Result<(usize, u
             return Err(refused(rc));
         }
         let length = length.max(0) as u64;
-        let n = buf.len().min(usize::try_from(length).unwrap_or(usize::MAX));
-        let rc = if n == 0 { ffi::SQLITE_OK } else { read(file, buf.as_mut_ptr().cast(), n as c_int, 0) };
+        // Of a file without length one byte is tried: there are some that are not empty, and nobody can read.
+        let n = buf.len().min(usize::try_from(length.max(1)).unwrap_or(usize::MAX));
+        let rc = read(file, buf.as_mut_ptr().cast(), n as c_int, 0);
         match rc {
             ffi::SQLITE_OK => Ok((n, length)),
             // It became shorter between the two calls.
