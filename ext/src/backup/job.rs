@@ -116,25 +116,16 @@ pub fn one(repo: &Repository, source: &mut dyn Source, database: &str, file: Opt
         return Err(Error::unsupported("the database is empty: it has no page yet"));
     }
     let damaged = if wish.allow_damaged { check(source.snapshot())? } else { None };
-    let mut note = None;
-    let mut parent = None;
-    if let Some(head) = repo.parent(database, wish.ty)? {
-        if take::builds_on(&head, wish.ty, source.page_size(), file.as_deref()) {
-            match repo.pages(&head.id) {
-                Ok(found) => parent = Some(found),
-                Err(e) if e.kind == Kind::Corrupt => note = Some("full, because the backup it would build on is damaged"),
-                Err(e) => return Err(e),
-            }
-        } else {
-            note = Some("full, because the last backup is of another file or page size");
-        }
-    } else if wish.ty != Type::Full {
-        note = Some("full, because there is none to build on");
-    }
+    // Both are read from the repository, and neither needs the other.
+    let (base, index) = std::thread::scope(|scope| {
+        let index = scope.spawn(|| repo.index());
+        let base = base(repo, database, wish.ty, source.page_size(), file.as_deref());
+        (base, index.join().unwrap_or_else(|_| Err(Error::internal("a part of the backup stopped"))))
+    });
+    let ((parent, note), index) = (base?, index?);
     let ty = if parent.is_some() { wish.ty } else { Type::Full };
     let (parent, before) = parent.map_or((None, Pages::default()), |(h, p)| (Some(h.id), p));
     let schema_digest = schema_digest(source.snapshot())?;
-    let index = repo.index()?;
     let created_at = wish.instant.clone().unwrap_or_else(time::now);
     // Stored as they are, in a repository that has none of them yet, they need the room they have.
     if wish.level == 0 && index.is_empty() {
@@ -167,6 +158,21 @@ pub fn one(repo: &Repository, source: &mut dyn Source, database: &str, file: Opt
     };
     repo.publish(&head, &taken.pages, &taken.changed)?;
     Ok(Done { head, proof: None, note, read: source.how(), new_pages: taken.new_pages, duration_s: 0.0 })
+}
+
+/// The backup to build on with its pages, or why there is none.
+fn base(repo: &Repository, database: &str, ty: Type, page_size: u32, file: Option<&str>) -> Result<(Option<(Head, Pages)>, Option<&'static str>)> {
+    let Some(head) = repo.parent(database, ty)? else {
+        return Ok((None, (ty != Type::Full).then_some("full, because there is none to build on")));
+    };
+    if !take::builds_on(&head, ty, page_size, file) {
+        return Ok((None, Some("full, because the last backup is of another file or page size")));
+    }
+    match repo.pages(&head.id) {
+        Ok(found) => Ok((Some(found), None)),
+        Err(e) if e.kind == Kind::Corrupt => Ok((None, Some("full, because the backup it would build on is damaged"))),
+        Err(e) => Err(e),
+    }
 }
 
 /// What the restore test came to.

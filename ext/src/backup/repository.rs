@@ -194,7 +194,8 @@ impl Repository {
             manifest::apply(&mut pages, &head, &changed)?;
             last = Some(head);
         }
-        last.map(|h| (h, pages)).ok_or_else(|| Error::internal("no manifest"))
+        let head = last.ok_or_else(|| Error::internal("no manifest"))?;
+        if pages.root() == head.root { Ok((head, pages)) } else { Err(manifest::incomplete(&head)) }
     }
 
     /// The backup a new one of `database` builds on: the newest, or the newest full one.
@@ -262,7 +263,7 @@ impl Repository {
                 Err(e) => index.damaged.push(e),
             }
         }
-        index.places.sort_unstable();
+        index.sort();
         Ok(index)
     }
 
@@ -303,7 +304,10 @@ pub struct Location {
 #[derive(Default)]
 pub struct Index {
     pub packs: Vec<PathBuf>,
+    /// By `half`.
     places: Vec<Location>,
+    /// For each value of the first 16 bits, how many places have smaller ones: digests are spread evenly.
+    starts: Vec<u32>,
     pub damaged: Vec<Error>,
 }
 
@@ -311,7 +315,25 @@ pub fn half(d: &Digest) -> u128 {
     d.first_chunk::<16>().map_or(0, |h| u128::from_be_bytes(*h))
 }
 
+fn first_bits(half: u128) -> usize {
+    (half >> 112) as usize
+}
+
 impl Index {
+    fn sort(&mut self) {
+        self.places.sort_unstable();
+        let mut rest = self.places.iter().peekable();
+        let mut seen = 0;
+        self.starts = (0..=1 << 16)
+            .map(|bits| {
+                while rest.next_if(|l| first_bits(l.half) < bits).is_some() {
+                    seen += 1;
+                }
+                seen
+            })
+            .collect();
+    }
+
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
@@ -323,8 +345,36 @@ impl Index {
     /// Every place of this page; more than one where a damaged copy was replaced.
     pub fn find(&self, digest: &Digest) -> &[Location] {
         let h = half(digest);
-        let start = self.places.partition_point(|l| l.half < h);
-        let rest = self.places.get(start..).unwrap_or_default();
+        let start = |bits: usize| self.starts.get(bits).map_or(0, |n| *n as usize);
+        let alike = self.places.get(start(first_bits(h))..start(first_bits(h) + 1)).unwrap_or_default();
+        let rest = alike.get(alike.partition_point(|l| l.half < h)..).unwrap_or_default();
         rest.get(..rest.partition_point(|l| l.half == h)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_every_place_and_no_other() {
+        let digest = |n: u32| super::super::bytes::sha256(&n.to_le_bytes());
+        let mut index = Index::default();
+        assert!(!index.has(&digest(0)));
+        index.sort();
+        assert!(!index.has(&digest(0)) && index.is_empty());
+        let ends = [[0; 32], [255; 32]];
+        for (at, d) in (0..5000).map(digest).chain(ends).enumerate() {
+            // Every third one is there twice.
+            for pack in 0..1 + u32::from(at % 3 == 0) {
+                index.places.push(Location { half: half(&d), pack, frame: at as u32, slot: 0 });
+            }
+        }
+        index.sort();
+        for (at, d) in (0..5000).map(digest).chain(ends).enumerate() {
+            let found: Vec<_> = index.find(&d).iter().map(|l| (l.frame as usize, l.pack)).collect();
+            assert_eq!(found, (0..1 + u32::from(at % 3 == 0)).map(|pack| (at, pack)).collect::<Vec<_>>());
+        }
+        assert!((5000..9000).all(|n| !index.has(&digest(n))));
     }
 }
