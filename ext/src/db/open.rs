@@ -1,7 +1,7 @@
 //! Opens a database file the way dbint always does: no surprise for the file, for its other users, or for the host.
 use crate::{
     error::{Error, Kind, Result},
-    kit::journal,
+    kit::{journal, left_descriptors},
 };
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use std::{
@@ -160,6 +160,9 @@ fn connect(path: &Path, mode: Mode, wait: Duration) -> Result<Connection> {
 
 /// `layer`: a file system layer other than SQLite's default.
 fn connect_through(path: &Path, mode: Mode, wait: Duration, layer: Option<&CStr>) -> Result<Connection> {
+    if left_descriptors() {
+        return Err(Error::internal("this thread may not open a database: SQLite would take its descriptors for another thread's"));
+    }
     let shown = path.display();
     let create = mode == Mode::Create;
     match std::fs::metadata(path) {

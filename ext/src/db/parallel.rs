@@ -147,6 +147,18 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
+    fn who_peeks_opens_no_database() {
+        let path = std::env::temp_dir().join(format!("dbint-peeking-{}.db", std::process::id()));
+        let host = Connection::open(&path).unwrap();
+        host.execute_batch("CREATE TABLE t(x)").unwrap();
+        let open = |p: &std::path::PathBuf| crate::db::open::open(p, crate::db::open::Mode::Read).map(drop).map_err(|e| e.kind);
+        assert_eq!(each_peeking(&host, std::slice::from_ref(&path), open).unwrap().pop().unwrap().unwrap(), Err(Kind::Internal));
+        assert!(each(&host, std::slice::from_ref(&path), |p, _| open(p)).unwrap().pop().unwrap().unwrap().is_ok());
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
     fn ctrl_c_of_the_host_stops_all() {
         let host = Connection::open_in_memory().unwrap();
         host.execute_batch("CREATE TABLE t(x); INSERT INTO t VALUES(1)").unwrap();

@@ -28,6 +28,11 @@ pub fn leave_descriptors() {
     APART.set(unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::FILES) }.is_ok());
 }
 
+/// Whether this thread has left the descriptors that SQLite knows.
+pub fn left_descriptors() -> bool {
+    APART.get()
+}
+
 /// What a first look at a file tells.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Peeked {

@@ -29,19 +29,24 @@ pub fn add(db: &Connection, schema: &str, table: &Table, sum: &mut Sum, tick: &m
 pub fn add_snapshot(snapshot: &Snapshot, table: &Table, sum: &mut Sum, tick: &mut dyn FnMut() -> Result<()>) -> Result<()> {
     let Some((here, there, other)) = halves(snapshot, table)? else { return add(snapshot.db(), "main", table, sum, tick) };
     let (stop, mut theirs) = (AtomicBool::new(false), Sum::new(sum.algorithm()));
-    thread::scope(|scope| {
+    let shared = thread::scope(|scope| {
         let work = || {
             let other = other;
             let stopped = || Error::new(Kind::Interrupted, "stopped");
             rows(other.db(), "main", table, Some(there), &mut theirs, &mut || if stop.load(Relaxed) { Err(stopped()) } else { Ok(()) })
         };
-        let worker = scope.spawn(|| caught(work).unwrap_or_else(|what| Err(Error::internal(what))));
+        let guarded = || caught(work).unwrap_or_else(|what| Err(Error::internal(what)));
+        let worker = thread::Builder::new().name("dbint".into()).spawn_scoped(scope, guarded).ok();
         let mine = rows(snapshot.db(), "main", table, Some(here), sum, tick);
         // The other half is in vain then.
         stop.store(mine.is_err(), Relaxed);
-        let their = worker.join().unwrap_or_else(|_| Err(Error::internal("a thread ended early")));
-        mine.and(their)
+        let their = worker.map(|w| w.join().unwrap_or_else(|_| Err(Error::internal("a thread ended early"))));
+        mine.and(their.transpose()).map(|done| done.is_some())
     })?;
+    // A host that has no thread left to give.
+    if !shared {
+        rows(snapshot.db(), "main", table, Some(there), sum, tick)?;
+    }
     sum.merge(&theirs);
     Ok(())
 }

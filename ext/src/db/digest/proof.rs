@@ -59,6 +59,10 @@ fn pages_and_cursors_agree_on_every_shape() {
     let why = |t| both(&db, t).unwrap_err();
     assert!(why("defaults").contains("default was added"));
     assert!(why("v").contains("differ in schema") || why("v").contains("cannot be read"));
+    // What only this connection knows.
+    db.create_scalar_function("own", 0, Default::default(), |_| Ok(7)).unwrap();
+    db.execute_batch("CREATE VIEW calls AS SELECT a, own() AS o FROM plain").unwrap();
+    assert!(both(&db, "calls").is_err());
     let memory = Connection::open_in_memory().unwrap();
     memory.execute_batch("CREATE TABLE plain(x, y); INSERT INTO plain VALUES(NULL, NULL), (1, 2), (CAST(x'ff00fe' AS TEXT), char(0)), (1, 2)").unwrap();
     assert!(both(&memory, "plain").unwrap_err().contains("not a file"));
