@@ -169,6 +169,11 @@ pub fn threads_allowed() -> bool {
     }
 }
 
+/// Whether a second thread of ours would share the work, beside a first one that is busy.
+pub fn two_threads_help() -> bool {
+    threads_allowed() && std::thread::available_parallelism().is_ok_and(|n| n.get() > 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@ use super::{delta::Spot, rows::bind_spot};
 use crate::{
     db::pages::Snapshot,
     error::Result,
-    kit::{Field, Stmt, caught, threads_allowed},
+    kit::{Field, Stmt, caught, two_threads_help},
 };
 use std::{
     ops::Range,
@@ -51,7 +51,7 @@ impl Ahead {
     /// `sql` gives `width` columns of the row at a spot. None where no second thread is to be had, or no second connection
     /// that sees the same.
     pub fn begin(source: &Snapshot, sql: String, width: usize) -> Option<Ahead> {
-        if !threads_allowed() || !thread::available_parallelism().is_ok_and(|n| n.get() > 1) {
+        if !two_threads_help() {
             return None;
         }
         let source = source.again()?;

@@ -7,7 +7,7 @@ use crate::{
         schema::{Table, TableKind},
     },
     error::{Error, Kind, Result},
-    kit::{Field, Stmt, caught, threads_allowed},
+    kit::{Field, Stmt, caught, two_threads_help},
 };
 use rusqlite::Connection;
 use std::{
@@ -54,7 +54,7 @@ pub fn add_snapshot(snapshot: &Snapshot, table: &Table, sum: &mut Sum, tick: &mu
 /// Two halves of the rowids and a second snapshot, where that is worth it.
 fn halves(snapshot: &Snapshot, table: &Table) -> Result<Option<(Range, Range, Snapshot)>> {
     let Some(rowid) = table.rowid_name().filter(|_| table.kind == TableKind::Table) else { return Ok(None) };
-    if !threads_allowed() || !thread::available_parallelism().is_ok_and(|n| n.get() > 1) {
+    if !two_threads_help() {
         return Ok(None);
     }
     let end = |f: &str| -> Result<Option<i64>> {

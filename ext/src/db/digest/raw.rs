@@ -155,9 +155,7 @@ fn rows(snapshot: &Snapshot, reader: &PageReader<'_>, layout: &Layout, sum: &mut
         Err(bad) => return Ok(Err(bad)),
     };
     let second = match parts.as_slice() {
-        [_, second] if reader.pages >= WORTH_A_THREAD && crate::kit::threads_allowed() && std::thread::available_parallelism().is_ok_and(|n| n.get() > 1) => {
-            snapshot.again().map(|s| (s, second.clone()))
-        }
+        [_, second] if reader.pages >= WORTH_A_THREAD && crate::kit::two_threads_help() => snapshot.again().map(|s| (s, second.clone())),
         _ => None,
     };
     let Some((other, second)) = second else {

@@ -8,7 +8,7 @@ use crate::{
         pages::{Change, Snapshot},
     },
     error::{Error, Result},
-    kit::{Field, Stmt, caught, threads_allowed},
+    kit::{Field, Stmt, caught, two_threads_help},
     sync::{
         delta::Delta,
         rows::{self, Hasher},
@@ -98,7 +98,7 @@ fn reach(c: &Compare<'_>, (left, right): (&str, &str)) -> Result<(i64, i64)> {
 /// holds it.
 fn second(c: &Compare<'_>) -> Option<(Snapshot, Snapshot)> {
     // A condition may ask for the time, which is one for each statement.
-    if c.shape.condition.is_some() || !threads_allowed() || !thread::available_parallelism().is_ok_and(|n| n.get() > 1) {
+    if c.shape.condition.is_some() || !two_threads_help() {
         return None;
     }
     let Reader::Own(source) = &c.source.reader else { return None };
