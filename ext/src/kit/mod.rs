@@ -7,6 +7,7 @@ mod guard;
 mod interrupt;
 pub mod journal;
 mod lasting;
+mod many;
 mod options;
 #[cfg(test)]
 mod panics;
@@ -15,16 +16,19 @@ mod progress;
 mod spec;
 mod statement;
 mod table;
+mod values;
 
 pub use at_close::*;
 pub use call::*;
 pub use guard::*;
 pub use interrupt::*;
+pub use many::*;
 pub use options::*;
 pub use peek::*;
 pub use progress::*;
 pub use spec::*;
 pub use statement::*;
+pub use values::*;
 
 use rusqlite::Connection;
 

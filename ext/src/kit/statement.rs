@@ -59,6 +59,27 @@ impl<'c> Stmt<'c> {
         unsafe { ffi::sqlite3_reset(self.raw) };
     }
 
+    /// Runs a statement without rows, with values for its parameters (from 1) that are not copied; afterwards it has none.
+    #[inline]
+    pub fn run_with<'f>(&mut self, values: impl IntoIterator<Item = (usize, Field<'f>)>) -> Result<()> {
+        // However this ends, the statement forgets where the values were.
+        struct Bound<'b, 'c>(&'b mut Stmt<'c>);
+        impl Drop for Bound<'_, '_> {
+            fn drop(&mut self) {
+                self.0.reset();
+                // SAFETY: as in `step`.
+                unsafe { ffi::sqlite3_clear_bindings(self.0.raw) };
+            }
+        }
+        let bound = Bound(self);
+        for (i, v) in values {
+            // SAFETY: the bytes outlive `bound`.
+            unsafe { bound.0.bind_as(i, v, ffi::SQLITE_STATIC())? };
+        }
+        while bound.0.step()? {}
+        Ok(())
+    }
+
     /// Runs a statement without rows and makes it ready for the next run.
     #[inline]
     pub fn run(&mut self) -> Result<()> {
@@ -128,15 +149,22 @@ impl<'c> Stmt<'c> {
     /// Binds parameter `i` (from 1); the bytes are copied.
     #[inline]
     pub fn bind(&mut self, i: usize, v: Field<'_>) -> Result<()> {
+        // SAFETY: TRANSIENT makes SQLite copy the bytes.
+        unsafe { self.bind_as(i, v, ffi::SQLITE_TRANSIENT()) }
+    }
+
+    /// SAFETY: `owner` says how long the bytes last.
+    #[inline]
+    unsafe fn bind_as(&mut self, i: usize, v: Field<'_>, owner: ffi::sqlite3_destructor_type) -> Result<()> {
         let at = i as c_int;
-        // SAFETY: lengths are those of live slices; TRANSIENT makes SQLite copy them.
+        // SAFETY: lengths are those of live slices.
         let rc = unsafe {
             match v {
                 Field::Null => ffi::sqlite3_bind_null(self.raw, at),
                 Field::Int(v) => ffi::sqlite3_bind_int64(self.raw, at, v),
                 Field::Real(v) => ffi::sqlite3_bind_double(self.raw, at, v),
-                Field::Text(b) => ffi::sqlite3_bind_text(self.raw, at, some(b), length(b)?, ffi::SQLITE_TRANSIENT()),
-                Field::Blob(b) => ffi::sqlite3_bind_blob(self.raw, at, some(b).cast(), length(b)?, ffi::SQLITE_TRANSIENT()),
+                Field::Text(b) => ffi::sqlite3_bind_text(self.raw, at, some(b), length(b)?, owner),
+                Field::Blob(b) => ffi::sqlite3_bind_blob(self.raw, at, some(b).cast(), length(b)?, owner),
             }
         };
         if rc == ffi::SQLITE_OK { Ok(()) } else { Err(self.error(rc)) }
@@ -224,6 +252,17 @@ mod tests {
             copy.bind_column(1, &get, 0).unwrap();
             copy.run().unwrap();
         }
+        db.execute_batch("DELETE FROM b").unwrap();
+        for v in all {
+            copy.run_with([(1, v)]).unwrap();
+        }
+        // Nothing stays bound, after an error neither.
+        copy.run().unwrap();
+        db.execute_batch("DELETE FROM b WHERE rowid > 7; CREATE UNIQUE INDEX b_x ON b(x)").unwrap();
+        assert!(copy.run_with([(1, Field::Text(b""))]).is_err());
+        assert!(copy.run_with([(2, Field::Null)]).is_err());
+        copy.run().unwrap();
+        assert_eq!(db.query_row("SELECT count(*) FROM b WHERE x IS NULL", [], |r| r.get::<_, i64>(0)).unwrap(), 2);
         let mut get = Stmt::prepare(&db, "SELECT x FROM b ORDER BY rowid").unwrap();
         let mut other = Stmt::prepare(&db, "SELECT x, rowid FROM a ORDER BY rowid").unwrap();
         for v in all {

@@ -3,10 +3,9 @@ use super::{delta::Spot, rows::bind_spot};
 use crate::{
     db::pages::Snapshot,
     error::Result,
-    kit::{Field, Stmt, caught, two_threads_help},
+    kit::{Field, Stmt, Values, caught, two_threads_help},
 };
 use std::{
-    ops::Range,
     sync::mpsc::{Receiver, Sender, channel},
     thread::{self, JoinHandle},
 };
@@ -35,16 +34,7 @@ pub struct Ahead {
 struct Batch {
     spots: Vec<Spot>,
     width: usize,
-    cells: Vec<Cell>,
-    bytes: Vec<u8>,
-}
-
-enum Cell {
-    Null,
-    Int(i64),
-    Real(f64),
-    Text(Range<usize>),
-    Blob(Range<usize>),
+    values: Values,
 }
 
 impl Ahead {
@@ -77,21 +67,14 @@ impl Ahead {
             self.next = 0;
         }
         let announced = self.batch.spots.get(self.next) == Some(spot);
-        self.at = Some(self.next).filter(|n| announced && (n + 1) * self.batch.width <= self.batch.cells.len());
+        self.at = Some(self.next).filter(|n| announced && (n + 1) * self.batch.width <= self.batch.values.count());
         self.next += usize::from(announced);
         self.at.is_some()
     }
 
     /// Column `i` of the row last sought; None where that one is not here.
     pub fn field(&self, i: usize) -> Option<Field<'_>> {
-        let bytes = |r: &Range<usize>| self.batch.bytes.get(r.clone()).unwrap_or_default();
-        Some(match self.batch.cells.get(self.at? * self.batch.width + i)? {
-            Cell::Null => Field::Null,
-            Cell::Int(v) => Field::Int(*v),
-            Cell::Real(v) => Field::Real(*v),
-            Cell::Text(r) => Field::Text(bytes(r)),
-            Cell::Blob(r) => Field::Blob(bytes(r)),
-        })
+        self.batch.values.get(self.at? * self.batch.width + i)
     }
 }
 
@@ -109,13 +92,13 @@ fn read_all(source: &Snapshot, sql: &str, width: usize, announced: &Receiver<Vec
     let mut row = Stmt::prepare(source.db(), sql)?;
     for spots in announced {
         let mut batch = Batch { spots, width, ..Batch::default() };
-        let Batch { spots, cells, bytes, .. } = &mut batch;
+        let Batch { spots, values, .. } = &mut batch;
         for spot in spots.iter() {
             bind_spot(&mut row, 1, spot)?;
-            if bytes.len() > MOST || !row.step()? {
+            if values.bytes() > MOST || !row.step()? {
                 break;
             }
-            cells.extend((0..width).map(|i| Cell::of(row.field(i), bytes)));
+            (0..width).for_each(|i| values.push(row.field(i)));
             row.reset();
         }
         row.reset();
@@ -126,27 +109,11 @@ fn read_all(source: &Snapshot, sql: &str, width: usize, announced: &Receiver<Vec
     Ok(())
 }
 
-impl Cell {
-    fn of(field: Field<'_>, bytes: &mut Vec<u8>) -> Cell {
-        let mut keep = |b: &[u8]| {
-            let from = bytes.len();
-            bytes.extend_from_slice(b);
-            from..bytes.len()
-        };
-        match field {
-            Field::Null => Cell::Null,
-            Field::Int(v) => Cell::Int(v),
-            Field::Real(v) => Cell::Real(v),
-            Field::Text(b) => Cell::Text(keep(b)),
-            Field::Blob(b) => Cell::Blob(keep(b)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use rusqlite::Connection;
+    use std::ops::Range;
 
     #[test]
     fn gives_what_was_announced() {

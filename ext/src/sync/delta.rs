@@ -12,8 +12,9 @@
 //! ```
 //! `s` and `t` find a row again: its rowid, or its key as a record.
 use crate::{
+    db::record,
     error::Result,
-    kit::{Field, Stmt},
+    kit::{Field, Many, Stmt},
 };
 use rusqlite::{Connection, OpenFlags};
 
@@ -33,6 +34,14 @@ impl Spot {
         match self {
             Spot::Rowid(r) => Field::Int(*r),
             Spot::Key(k) => Field::Blob(k),
+        }
+    }
+
+    /// What finds the row: its rowid, or the parts of its key.
+    pub fn parts(&self) -> Result<Vec<Field<'_>>> {
+        match self {
+            Spot::Rowid(r) => Ok(vec![Field::Int(*r)]),
+            Spot::Key(k) => record::decode(k),
         }
     }
 
@@ -63,7 +72,7 @@ impl Delta {
     pub fn adder(&self) -> Result<Adder<'_>> {
         let add = |sql| Stmt::prepare(&self.db, sql);
         Ok(Adder {
-            raw: add("INSERT INTO raw VALUES(?, ?, ?)")?,
+            raw: Many::into(&self.db, "raw", 3)?,
             // Only a change log meets a row twice; it adds unique indexes.
             pair: add("INSERT OR IGNORE INTO pair VALUES(?, ?, ?)")?,
             new: add("INSERT OR IGNORE INTO new VALUES(?, ?, ?)")?,
@@ -110,7 +119,7 @@ impl Delta {
 }
 
 pub struct Adder<'d> {
-    raw: Stmt<'d>,
+    raw: Many<'d>,
     pair: Stmt<'d>,
     new: Stmt<'d>,
     gone: Stmt<'d>,
@@ -129,7 +138,12 @@ pub enum Kind {
 impl Adder<'_> {
     /// `key` is the hash of the row's key, where the walk could tell.
     pub fn raw(&mut self, kind: Kind, rowid: i64, key: Option<u64>) -> Result<()> {
-        three(&mut self.raw, Field::Int(kind as i64), Field::Int(rowid), key.map_or(Field::Null, |h| Field::Int(h as i64)))
+        self.raw.add([Field::Int(kind as i64), Field::Int(rowid), key.map_or(Field::Null, |h| Field::Int(h as i64))])
+    }
+
+    /// After the last `raw`.
+    pub fn finish(&mut self) -> Result<()> {
+        self.raw.finish()
     }
 
     pub fn pair(&mut self, s: Field<'_>, t: Field<'_>) -> Result<()> {

@@ -13,7 +13,7 @@ use crate::{
         time,
     },
     error::Result,
-    kit::{Field, Stmt},
+    kit::{Field, Many},
 };
 use rusqlite::{Connection, OptionalExtension};
 
@@ -158,7 +158,7 @@ pub fn forget(db: &Connection, schema: &str, days: f64) -> Result<()> {
 
 /// Adds undo rows.
 pub struct Undo<'c> {
-    add: Stmt<'c>,
+    rows: Many<'c>,
     pub first: i64,
     pub next: i64,
 }
@@ -172,17 +172,18 @@ impl<'c> Undo<'c> {
             [],
             |r| r.get(0),
         )?;
-        Ok(Undo { add: Stmt::prepare(db, &format!("INSERT INTO {undo} VALUES(?, ?, ?, ?, ?)"))?, first, next: first })
+        Ok(Undo { rows: Many::into(db, &undo, 5)?, first, next: first })
     }
 
     pub fn add(&mut self, op: &str, loc: Option<&[u8]>, before: Option<&[u8]>, after: Option<u64>) -> Result<()> {
-        self.add.bind(1, Field::Int(self.next))?;
-        self.add.bind(2, Field::Text(op.as_bytes()))?;
-        self.add.bind(3, loc.map_or(Field::Null, Field::Blob))?;
-        self.add.bind(4, before.map_or(Field::Null, Field::Blob))?;
-        self.add.bind(5, after.map_or(Field::Null, |h| Field::Int(h as i64)))?;
-        self.add.run()?;
+        let (loc, before) = (loc.map_or(Field::Null, Field::Blob), before.map_or(Field::Null, Field::Blob));
+        let after = after.map_or(Field::Null, |h| Field::Int(h as i64));
+        self.rows.add([Field::Int(self.next), Field::Text(op.as_bytes()), loc, before, after])?;
         self.next += 1;
         Ok(())
+    }
+
+    pub fn finish(&mut self) -> Result<()> {
+        self.rows.finish()
     }
 }

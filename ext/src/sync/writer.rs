@@ -140,15 +140,7 @@ impl<'a> Insert<'a> {
             (Some((_, q)), Some(_)) => q,
             _ => &mut self.plain,
         };
-        let mut n = 0;
-        for f in fields {
-            n += 1;
-            q.bind(n, f)?;
-        }
-        if let Some(r) = free {
-            q.bind(n + 1, Field::Int(r))?;
-        }
-        q.run()
+        q.run_with((1..).zip(fields.chain(free.map(Field::Int))))
     }
 }
 
@@ -211,7 +203,7 @@ impl<'a> Writer<'a> {
             insert.run(&s, (0..width).map(|i| source.field(i)).chain(own.into_iter().skip(width))).map_err(|e| self.named(e, source))?;
             self.after("u", &s, Some(before), source, target)?;
         }
-        Ok(())
+        self.undo.as_mut().map_or(Ok(()), Undo::finish)
     }
 
     fn named(&self, e: Error, row: &Finder<'_>) -> Error {
@@ -225,14 +217,9 @@ impl<'a> Writer<'a> {
             Some(q) if same_key => (q, true),
             _ => (&mut self.update_all, false),
         };
-        for i in 0..width {
-            if !(partial && self.shape.key.contains(&i)) {
-                q.bind(i + 1, j.source.field(i))?;
-            }
-        }
-        bind_spot(q, width + 1, t)?;
         j.target.release();
-        match q.run() {
+        let written = (0..width).filter(|i| !(partial && self.shape.key.contains(i))).map(|i| (i + 1, j.source.field(i)));
+        match q.run_with(written.chain((width + 1..).zip(t.parts()?))) {
             Ok(()) => Ok(true),
             Err(e) if e.kind == Kind::Constraint => Ok(false),
             Err(e) => Err(e),
@@ -344,12 +331,8 @@ impl<'a> Writer<'a> {
 }
 
 fn append(add: &mut Stmt<'_>, key: &[Field<'_>], deleted_at: Option<&str>, origin: &str) -> Result<()> {
-    for (i, v) in key.iter().enumerate() {
-        add.bind(i + 1, *v)?;
-    }
-    add.bind(key.len() + 1, deleted_at.map_or(Field::Null, |t| Field::Text(t.as_bytes())))?;
-    add.bind(key.len() + 2, Field::Text(origin.as_bytes()))?;
-    add.run()
+    let deleted_at = deleted_at.map_or(Field::Null, |t| Field::Text(t.as_bytes()));
+    add.run_with((1..).zip(key.iter().copied().chain([deleted_at, Field::Text(origin.as_bytes())])))
 }
 
 impl Sink for Writer<'_> {

@@ -188,7 +188,7 @@ impl Walk<'_> {
             }
             self.count(&mut equal, 0);
         }
-        Ok(())
+        add.finish()
     }
 
     fn count(&self, equal: &mut u64, differ: u64) {

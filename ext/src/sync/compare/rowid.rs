@@ -23,7 +23,10 @@ pub fn pages(c: &mut Compare<'_>, may_give_up: bool) -> Result<std::result::Resu
         let mut candidates = 0;
         loop {
             let change = match diff.advance(|record| stored.name(record)) {
-                Ok(None) => return Ok(Ok(Ok(diff.equal))),
+                Ok(None) => {
+                    add.finish()?;
+                    return Ok(Ok(Ok(diff.equal)));
+                }
                 Ok(Some(change)) => change,
                 Err(e) => return Ok(Err(e)),
             };
