@@ -452,3 +452,50 @@ fn all_agree_and_nothing_is_lost() {
         assert!(missing.is_empty(), "never met: {missing:?}, seed {seed}");
     }
 }
+
+/// Two files with one tracked table, in agreement; the host that syncs them, and the plain connections.
+fn pair_of(sql: &str, dir: &Path) -> (Connection, [Connection; 2], [String; 2]) {
+    let host = Connection::open_in_memory().unwrap();
+    Way::Linked.register(&host).unwrap();
+    let files = ["a.db", "b.db"].map(|f| dir.join(f).to_string_lossy().into_owned());
+    let plain = files.clone().map(|f| Connection::open(f).unwrap());
+    for (db, file) in plain.iter().zip(&files) {
+        db.execute_batch(sql).unwrap();
+        host.query_row("SELECT track_changes('t', ?)", [json!({"db": file}).to_string()], |_| Ok(())).unwrap();
+    }
+    both(&host, &files, "source_wins");
+    (host, plain, files)
+}
+
+fn both(host: &Connection, [source, target]: &[String; 2], policy: &str) -> Json {
+    let o = json!({"direction": "both", "source": source, "conflict": policy});
+    let receipt: String = host.query_row("SELECT sync_table('t', ?, ?)", (target, o.to_string()), |r| r.get(0)).unwrap();
+    serde_json::from_str(&receipt).unwrap()
+}
+
+#[test]
+fn of_a_key_in_two_spellings_the_last_entry_says_when_it_was_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (host, [a, b], files) = pair_of("CREATE TABLE t(k TEXT COLLATE NOCASE PRIMARY KEY, v, updated_at); INSERT INTO t VALUES('A', 1, 1)", dir.path());
+    a.execute_batch("UPDATE t SET k = 'a'; DELETE FROM t").unwrap();
+    // Changed years after the deletion.
+    b.execute_batch("UPDATE t SET v = 2, updated_at = 4102444800").unwrap();
+    let receipt = both(&host, &files, "timestamp_priority");
+    assert_eq!((&receipt["deleted"], &receipt["conflicts"], &receipt["skipped"]), (&json!(0), &json!(1), &json!(1)), "{receipt}");
+    for db in [a, b] {
+        assert_eq!(db.query_row("SELECT k || v FROM t", [], |r| r.get::<_, String>(0)).unwrap(), "A2");
+    }
+}
+
+#[test]
+fn a_conflict_with_another_winner_is_another_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (host, [a, b], files) = pair_of("CREATE TABLE t(k INTEGER PRIMARY KEY, v); INSERT INTO t VALUES(1, 'x')", dir.path());
+    for (policy, winners) in [("target_wins", "target"), ("source_wins", "source,target")] {
+        a.execute_batch("DELETE FROM t").unwrap();
+        b.execute_batch("UPDATE t SET v = 'y'").unwrap();
+        assert_eq!(both(&host, &files, policy)["conflicts"], json!(1));
+        let told = "SELECT group_concat(winner) FROM (SELECT winner FROM dbint_sync_conflicts ORDER BY winner)";
+        assert_eq!(b.query_row(told, [], |r| r.get::<_, String>(0)).unwrap(), winners);
+    }
+}

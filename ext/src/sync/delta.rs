@@ -77,7 +77,8 @@ impl Delta {
             pair: add("INSERT OR IGNORE INTO pair VALUES(?, ?, ?)")?,
             new: add("INSERT OR IGNORE INTO new VALUES(?, ?, ?)")?,
             gone: add("INSERT OR IGNORE INTO gone VALUES(?, NULL, NULL, 0)")?,
-            deleted: add("INSERT OR IGNORE INTO gone VALUES(?, ?, ?, 1)")?,
+            // Of the entries for one key in other bytes, the last one says when it went.
+            deleted: add("INSERT INTO gone VALUES(?, ?, ?, 1) ON CONFLICT(t) DO UPDATE SET at = excluded.at, there = excluded.there, known = 1")?,
             found: add("DELETE FROM gone WHERE t = ?")?,
         })
     }

@@ -303,7 +303,7 @@ impl<'a> Writer<'a> {
             let sql = format!("SELECT 1 FROM {table} WHERE table_name = ?1 AND row_key = ?2 AND winner = 'target' AND source_row IS ?3 AND target_row IS ?4");
             self.known_conflict = Some(Stmt::prepare(self.db, &sql)?);
         }
-        if let Some(known) = &mut self.known_conflict {
+        if let Some(known) = self.known_conflict.as_mut().filter(|_| conflict.winner == "target") {
             // A row that stays the newer one would be told again by each sync.
             known.bind(1, Field::Text(self.shape.target.name.as_bytes()))?;
             known.bind(2, Field::Text(label.as_bytes()))?;
