@@ -13,7 +13,6 @@ use super::{caught, file};
 use rusqlite::{Connection, ffi};
 use std::{
     ffi::{CStr, c_char, c_int, c_void},
-    fs::File,
     mem, ptr, slice,
     sync::OnceLock,
 };
@@ -39,36 +38,26 @@ struct Waiting {
     at: i64,
     /// The first piece does not wait: others tell by a journal that has bytes that somebody writes.
     begun: bool,
-    early: Option<Early>,
-}
-
-/// A descriptor of our own: closing it drops no lock, for nobody locks a journal.
-struct Early {
-    file: File,
+    /// SQLite keeps it unchanged until the file is closed.
+    name: *const c_char,
     /// The system was told of the bytes before.
     told: i64,
 }
 
-impl Early {
-    fn of(name: *const c_char) -> Option<Early> {
-        if name.is_null() {
-            return None;
-        }
-        // SAFETY: SQLite's file names are C strings.
-        let name = unsafe { CStr::from_ptr(name) }.to_str().ok()?;
-        Some(Early { file: File::open(name).ok()?, told: 0 })
-    }
-
+impl Waiting {
     /// The journal holds bytes up to `end`. An error leaves the work to SQLite's sync, which meets it, too.
     fn wrote(&mut self, end: i64) {
-        if end - self.told < PIECE {
+        if end - self.told < PIECE || self.name.is_null() {
             return;
         }
         #[cfg(target_os = "linux")]
-        // SAFETY: the descriptor is open, and the call touches no memory of ours.
+        // SAFETY: the name is a C string; the descriptor is open, and the call touches no memory of ours.
         unsafe {
-            use std::os::fd::AsRawFd;
-            libc::sync_file_range(self.file.as_raw_fd(), self.told, end - self.told, libc::SYNC_FILE_RANGE_WRITE);
+            use std::{ffi::OsStr, fs::File, os::fd::AsRawFd, os::unix::ffi::OsStrExt};
+            // Closing a descriptor of our own drops no lock, for nobody locks a journal.
+            if let Ok(file) = File::open(OsStr::from_bytes(CStr::from_ptr(self.name).to_bytes())) {
+                libc::sync_file_range(file.as_raw_fd(), self.told, end - self.told, libc::SYNC_FILE_RANGE_WRITE);
+            }
         }
         self.told = end;
     }
@@ -166,7 +155,7 @@ unsafe extern "C" fn open(vfs: *mut ffi::sqlite3_vfs, name: *const c_char, f: *m
         let rc = open_below(vfs, name, inner, flags, out);
         // A layer may ask to be closed even where it failed.
         if !(*inner).pMethods.is_null() {
-            (*ours).waiting = Box::into_raw(Box::new(Waiting { bytes: Vec::with_capacity(MOST), at: 0, begun: false, early: Early::of(name) }));
+            (*ours).waiting = Box::into_raw(Box::new(Waiting { bytes: Vec::with_capacity(MOST), at: 0, begun: false, name, told: 0 }));
             (*ours).base.pMethods = &METHODS;
         }
         rc
@@ -201,9 +190,7 @@ unsafe fn flush(f: *mut ffi::sqlite3_file) -> c_int {
     }
     let rc = pass!(f, xWrite, ffi::SQLITE_IOERR_WRITE, waiting.bytes.as_ptr().cast(), waiting.bytes.len() as c_int, waiting.at);
     if rc == ffi::SQLITE_OK {
-        if let Some(early) = &mut waiting.early {
-            early.wrote(waiting.at + waiting.bytes.len() as i64);
-        }
+        waiting.wrote(waiting.at + waiting.bytes.len() as i64);
         waiting.bytes.clear();
     }
     rc

@@ -10,35 +10,33 @@ const GROUP: usize = 32;
 const MOST: usize = 1 << 18;
 
 /// Rows wait here, in their order, until there is a group of them, or [`Many::finish`]; dropped before, the last ones are lost.
-pub struct Many<'c> {
+pub struct Many<'c, const WIDTH: usize> {
     one: Stmt<'c>,
     group: Stmt<'c>,
-    width: usize,
     waiting: Values,
 }
 
-impl<'c> Many<'c> {
-    /// `table` is a quoted name; rows have all of its columns, `width`.
-    pub fn into(db: &'c Connection, table: &str, width: usize) -> Result<Many<'c>> {
-        let row = format!("({})", vec!["?"; width].join(", "));
+impl<'c, const WIDTH: usize> Many<'c, WIDTH> {
+    /// `table` is a quoted name; rows have all of its columns.
+    pub fn into(db: &'c Connection, table: &str) -> Result<Many<'c, WIDTH>> {
+        let row = format!("({})", ["?"; WIDTH].join(", "));
         let insert = |rows: usize| Stmt::prepare(db, &format!("INSERT INTO {table} VALUES{}", vec![row.as_str(); rows].join(", ")));
-        Ok(Many { one: insert(1)?, group: insert(GROUP)?, width, waiting: Values::default() })
+        Ok(Many { one: insert(1)?, group: insert(GROUP)?, waiting: Values::default() })
     }
 
-    pub fn add<const WIDTH: usize>(&mut self, row: [Field<'_>; WIDTH]) -> Result<()> {
-        debug_assert_eq!(WIDTH, self.width);
+    pub fn add(&mut self, row: [Field<'_>; WIDTH]) -> Result<()> {
         row.into_iter().for_each(|v| self.waiting.push(v));
-        if self.waiting.count() == GROUP * self.width || self.waiting.bytes() > MOST { self.finish() } else { Ok(()) }
+        if self.waiting.count() == GROUP * WIDTH || self.waiting.bytes() > MOST { self.finish() } else { Ok(()) }
     }
 
     /// Writes the rows that wait.
     pub fn finish(&mut self) -> Result<()> {
-        let Many { one, group, width, waiting } = self;
+        let Many { one, group, waiting } = self;
         let all = |from: usize, n: usize| (1..).zip((from..from + n).filter_map(|i| waiting.get(i)));
-        if waiting.count() == GROUP * *width {
+        if waiting.count() == GROUP * WIDTH {
             group.run_with(all(0, waiting.count()))?;
         } else {
-            (0..waiting.count()).step_by(*width).try_for_each(|from| one.run_with(all(from, *width)))?;
+            (0..waiting.count()).step_by(WIDTH).try_for_each(|from| one.run_with(all(from, WIDTH)))?;
         }
         waiting.clear();
         Ok(())
@@ -56,7 +54,7 @@ mod tests {
         let large = vec![7; MOST];
         let mut all = 0;
         for rows in [0, 1, 31, 32, 33, 64, 100] {
-            let mut many = Many::into(&db, "t", 3).unwrap();
+            let mut many = Many::into(&db, "t").unwrap();
             for i in 0..rows {
                 let blob: &[u8] = if i % 40 == 39 { &large } else { b"x" };
                 let b = [Field::Null, Field::Real(-0.0), Field::Text(b"\xff\0"), Field::Blob(b"")][i % 4];
@@ -72,7 +70,7 @@ mod tests {
         let kinds: String = db.query_row("SELECT group_concat(DISTINCT typeof(b)) FROM t", [], |r| r.get(0)).unwrap();
         assert_eq!(kinds, "null,real,text,blob");
         // A row that cannot be written is told, at the latest at the end.
-        let mut many = Many::into(&db, "t", 3).unwrap();
+        let mut many = Many::into(&db, "t").unwrap();
         let told = (0..2).try_for_each(|_| many.add([Field::Int(5), Field::Null, Field::Null])).and_then(|()| many.finish());
         assert!(told.is_err());
     }

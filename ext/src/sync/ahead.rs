@@ -94,7 +94,7 @@ fn read_all(source: &Snapshot, sql: &str, width: usize, announced: &Receiver<Vec
         let mut batch = Batch { spots, width, ..Batch::default() };
         let Batch { spots, values, .. } = &mut batch;
         for spot in spots.iter() {
-            bind_spot(&mut row, 1, spot)?;
+            bind_spot(&mut row, spot)?;
             if values.bytes() > MOST || !row.step()? {
                 break;
             }

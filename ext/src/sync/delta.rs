@@ -72,7 +72,7 @@ impl Delta {
     pub fn adder(&self) -> Result<Adder<'_>> {
         let add = |sql| Stmt::prepare(&self.db, sql);
         Ok(Adder {
-            raw: Many::into(&self.db, "raw", 3)?,
+            raw: Many::into(&self.db, "raw")?,
             // Only a change log meets a row twice; it adds unique indexes.
             pair: add("INSERT OR IGNORE INTO pair VALUES(?, ?, ?)")?,
             new: add("INSERT OR IGNORE INTO new VALUES(?, ?, ?)")?,
@@ -120,7 +120,7 @@ impl Delta {
 }
 
 pub struct Adder<'d> {
-    raw: Many<'d>,
+    raw: Many<'d, 3>,
     pair: Stmt<'d>,
     new: Stmt<'d>,
     gone: Stmt<'d>,

@@ -158,7 +158,7 @@ pub fn forget(db: &Connection, schema: &str, days: f64) -> Result<()> {
 
 /// Adds undo rows.
 pub struct Undo<'c> {
-    rows: Many<'c>,
+    rows: Many<'c, 5>,
     pub first: i64,
     pub next: i64,
 }
@@ -172,7 +172,7 @@ impl<'c> Undo<'c> {
             [],
             |r| r.get(0),
         )?;
-        Ok(Undo { rows: Many::into(db, &undo, 5)?, first, next: first })
+        Ok(Undo { rows: Many::into(db, &undo)?, first, next: first })
     }
 
     pub fn add(&mut self, op: &str, loc: Option<&[u8]>, before: Option<&[u8]>, after: Option<u64>) -> Result<()> {

@@ -78,7 +78,7 @@ impl<'c> Finder<'c> {
         if self.ahead.as_mut().is_some_and(|a| a.seek(spot)) {
             return Ok(true);
         }
-        bind_spot(&mut self.by_spot, 1, spot)?;
+        bind_spot(&mut self.by_spot, spot)?;
         self.by_spot.step()
     }
 
@@ -116,17 +116,9 @@ impl<'c> Finder<'c> {
     }
 }
 
-/// Binds a rowid, or the parts of a key, from parameter `from` on.
-pub fn bind_spot(q: &mut Stmt<'_>, from: usize, spot: &Spot) -> Result<()> {
-    match spot {
-        Spot::Rowid(r) => q.bind(from, Field::Int(*r)),
-        Spot::Key(k) => {
-            for (i, v) in record::decode(k)?.into_iter().enumerate() {
-                q.bind(from + i, v)?;
-            }
-            Ok(())
-        }
-    }
+/// Binds what finds the row, from the first parameter on.
+pub fn bind_spot(q: &mut Stmt<'_>, spot: &Spot) -> Result<()> {
+    (1..).zip(spot.parts()?).try_for_each(|(i, v)| q.bind(i, v))
 }
 
 /// The key of a row, borrowed; None where a part of it is NULL, or where there is no key: the whole row is its name then.

@@ -6,7 +6,7 @@ use super::{
     delta::{Delta, Spot},
     judge::{Action, Judged, Sink, label},
     ledger::{CONFLICTS, Undo},
-    rows::{self, Finder, Hasher, bind_spot},
+    rows::{self, Finder, Hasher},
     shape::Shape,
 };
 use crate::{
@@ -349,8 +349,7 @@ impl Sink for Writer<'_> {
             (Action::Delete, _, Some(t)) => {
                 let before = j.target.image();
                 j.target.release();
-                bind_spot(&mut self.delete, 1, &t)?;
-                self.delete.run()?;
+                self.delete.run_with((1..).zip(t.parts()?))?;
                 if let Some(undo) = &mut self.undo {
                     undo.add("d", None, Some(&before), None)?;
                 }
@@ -367,8 +366,7 @@ impl Sink for Writer<'_> {
                 if self.update(&mut j, &t)? {
                     return self.after("u", &s, Some(&before), j.source, j.target);
                 }
-                bind_spot(&mut self.delete, 1, &t)?;
-                self.delete.run()?;
+                self.delete.run_with((1..).zip(t.parts()?))?;
                 self.park.bind(1, s.field())?;
                 self.park.bind(2, Field::Blob(&before))?;
                 self.park.run()
