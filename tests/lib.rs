@@ -32,9 +32,14 @@ pub fn library() -> &'static Path {
 pub fn shell() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let done = Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "dbint-shell"]).current_dir(root()).status();
-        assert!(done.is_ok_and(|s| s.success()), "the shell does not build");
-        // This program is in target/debug/deps.
+        // An example beside it makes cargo count the tests' dependencies, so that what was built for them serves again.
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--workspace", "--bin", "dbint", "--example", "gen"]);
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        assert!(cargo.current_dir(root()).status().is_ok_and(|s| s.success()), "the shell does not build");
+        // This program is in target/debug/deps or target/release/deps.
         let me = std::env::current_exe().expect("the path of this program");
         let dir = me.ancestors().nth(2).expect("the folder of the build");
         dir.join(format!("dbint{}", std::env::consts::EXE_SUFFIX))
