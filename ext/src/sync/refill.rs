@@ -6,14 +6,18 @@ use super::{
 };
 use crate::{
     db::{
-        digest,
+        digest::{self, Digest},
         ident::{list, literal, qualified},
         schema::table_body,
     },
-    error::Result,
-    kit::{Stmt, watched},
+    error::{Error, Kind, Result},
+    kit::{Stmt, caught, two_threads_help, watched},
 };
 use rusqlite::Connection;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
 
 const SOURCE: &str = "dbint_source";
 
@@ -58,17 +62,44 @@ pub fn run(source: &Source<'_>, to: &Destination<'_>, shape: &Shape, choice: &Ch
             Err(e) => why = Some(format!("transfer: {e}")),
         }
     }
-    let rows = match &mut transfer {
-        Some(q) => watched(target, tick, || Ok(q.execute([])? as u64))?,
-        None => by_rows(source, target, &into, shape, tick)?,
+    let (rows, digest) = match &mut transfer {
+        Some(q) => digested_beside(source, &shape.source.name, || watched(target, tick, || Ok(q.execute([])? as u64)))?,
+        None => (by_rows(source, target, &into, shape, tick)?, None),
     };
     drop(transfer);
     // The snapshot holds what was transferred, unless somebody committed in between.
-    let digest = match &source.reader {
-        Reader::Own(snapshot) if why.is_none() && snapshot.again().is_some() => digest::of_snapshot(snapshot, &shape.source.name, tick)?,
+    let digest = match (&source.reader, digest) {
+        (Reader::Own(snapshot), digest) if why.is_none() && snapshot.again().is_some() => match digest {
+            Some(digest) => digest,
+            None => digest::of_snapshot(snapshot, &shape.source.name, tick)?,
+        },
         _ => digest::of_rows(target, target_schema, &shape.target.name, tick)?,
     };
     Ok(Filled { rows, digest: digest.hex, passed_over: why.into_iter().collect() })
+}
+
+/// Does `work` while another thread reads the source for its digest. None where there is no second thread or connection
+/// to be had, or it failed: whoever then reads again meets the error.
+fn digested_beside<T>(source: &Source<'_>, table: &str, work: impl FnOnce() -> Result<T>) -> Result<(T, Option<Digest>)> {
+    let other = match &source.reader {
+        Reader::Own(snapshot) if two_threads_help() => snapshot.again(),
+        _ => None,
+    };
+    let Some(other) = other else { return Ok((work()?, None)) };
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            let other = other;
+            let mut tick = || if stop.load(Ordering::Relaxed) { Err(Error::new(Kind::Interrupted, "stopped")) } else { Ok(()) };
+            caught(|| digest::of_snapshot(&other, table, &mut tick)).ok()?.ok()
+        });
+        let done = work();
+        if done.is_err() {
+            stop.store(true, Ordering::Relaxed);
+        }
+        let digest = reading.join().ok().flatten();
+        Ok((done?, digest))
+    })
 }
 
 fn by_rows(source: &Source<'_>, target: &Connection, into: &str, shape: &Shape, tick: &mut dyn FnMut() -> Result<()>) -> Result<u64> {
