@@ -32,9 +32,13 @@ pub fn library() -> &'static Path {
 pub fn shell() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        // An example beside it makes cargo count the tests' dependencies, so that what was built for them serves again.
+        // The tests' features, and an example beside it, which makes cargo count their dependencies: what was built for them
+        // serves again.
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "--workspace", "--bin", "dbint", "--example", "gen"]);
+        if cfg!(feature = "cloud") {
+            cargo.args(["--features", "dbint-tests/cloud"]);
+        }
         if !cfg!(debug_assertions) {
             cargo.arg("--release");
         }
