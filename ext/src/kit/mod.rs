@@ -1,5 +1,6 @@
 //! How a Rust function becomes a SQL function or table. All `unsafe` lives here and in `entry`.
 mod at_close;
+mod beside;
 mod call;
 pub mod file;
 mod function;
@@ -19,6 +20,7 @@ mod table;
 mod values;
 
 pub use at_close::*;
+pub use beside::*;
 pub use call::*;
 pub use guard::*;
 pub use interrupt::*;

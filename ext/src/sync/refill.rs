@@ -10,14 +10,10 @@ use crate::{
         ident::{list, literal, qualified},
         schema::table_body,
     },
-    error::{Error, Kind, Result},
-    kit::{Stmt, caught, two_threads_help, watched},
+    error::Result,
+    kit::{Stmt, beside, two_threads_help, watched},
 };
 use rusqlite::Connection;
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-};
 
 const SOURCE: &str = "dbint_source";
 
@@ -68,8 +64,8 @@ pub fn run(source: &Source<'_>, to: &Destination<'_>, shape: &Shape, choice: &Ch
     };
     drop(transfer);
     // The snapshot holds what was transferred, unless somebody committed in between.
-    let digest = match (&source.reader, digest) {
-        (Reader::Own(snapshot), digest) if why.is_none() && snapshot.again().is_some() => match digest {
+    let digest = match &source.reader {
+        Reader::Own(snapshot) if why.is_none() && snapshot.again().is_some() => match digest {
             Some(digest) => digest,
             None => digest::of_snapshot(snapshot, &shape.source.name, tick)?,
         },
@@ -86,20 +82,8 @@ fn digested_beside<T>(source: &Source<'_>, table: &str, work: impl FnOnce() -> R
         _ => None,
     };
     let Some(other) = other else { return Ok((work()?, None)) };
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let reading = scope.spawn(|| {
-            let other = other;
-            let mut tick = || if stop.load(Ordering::Relaxed) { Err(Error::new(Kind::Interrupted, "stopped")) } else { Ok(()) };
-            caught(|| digest::of_snapshot(&other, table, &mut tick)).ok()?.ok()
-        });
-        let done = work();
-        if done.is_err() {
-            stop.store(true, Ordering::Relaxed);
-        }
-        let digest = reading.join().ok().flatten();
-        Ok((done?, digest))
-    })
+    let (done, digest) = beside(move |tick| digest::of_snapshot(&other, table, tick), work);
+    Ok((done?, digest.and_then(Result::ok)))
 }
 
 fn by_rows(source: &Source<'_>, target: &Connection, into: &str, shape: &Shape, tick: &mut dyn FnMut() -> Result<()>) -> Result<u64> {

@@ -6,14 +6,10 @@ use crate::{
         pages::Snapshot,
         schema::{Table, TableKind},
     },
-    error::{Error, Kind, Result},
-    kit::{Field, Stmt, caught, two_threads_help},
+    error::Result,
+    kit::{Field, Stmt, beside, two_threads_help},
 };
 use rusqlite::Connection;
-use std::{
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
-    thread,
-};
 
 /// Tables that reach over fewer rowids are not worth a second thread.
 const WORTH_A_THREAD: i128 = 20_000;
@@ -28,21 +24,12 @@ pub fn add(db: &Connection, schema: &str, table: &Table, sum: &mut Sum, tick: &m
 /// Adds every row of a snapshot.
 pub fn add_snapshot(snapshot: &Snapshot, table: &Table, sum: &mut Sum, tick: &mut dyn FnMut() -> Result<()>) -> Result<()> {
     let Some((here, there, other)) = halves(snapshot, table)? else { return add(snapshot.db(), "main", table, sum, tick) };
-    let (stop, mut theirs) = (AtomicBool::new(false), Sum::new(sum.algorithm()));
-    let shared = thread::scope(|scope| {
-        let work = || {
-            let other = other;
-            let stopped = || Error::new(Kind::Interrupted, "stopped");
-            rows(other.db(), "main", table, Some(there), &mut theirs, &mut || if stop.load(Relaxed) { Err(stopped()) } else { Ok(()) })
-        };
-        let guarded = || caught(work).unwrap_or_else(|what| Err(Error::internal(what)));
-        let worker = thread::Builder::new().name("dbint".into()).spawn_scoped(scope, guarded).ok();
-        let mine = rows(snapshot.db(), "main", table, Some(here), sum, tick);
-        // The other half is in vain then.
-        stop.store(mine.is_err(), Relaxed);
-        let their = worker.map(|w| w.join().unwrap_or_else(|_| Err(Error::internal("a thread ended early"))));
-        mine.and(their.transpose()).map(|done| done.is_some())
-    })?;
+    let mut theirs = Sum::new(sum.algorithm());
+    let (mine, their) = {
+        let theirs = &mut theirs;
+        beside(move |tick| rows(other.db(), "main", table, Some(there), theirs, tick), || rows(snapshot.db(), "main", table, Some(here), sum, tick))
+    };
+    let shared = mine.and(their.transpose())?.is_some();
     // A host that has no thread left to give.
     if !shared {
         rows(snapshot.db(), "main", table, Some(there), sum, tick)?;
